@@ -1,0 +1,1 @@
+"""Views of one frozen Snapshot: Prometheus text, the live page, JSON."""

@@ -1,0 +1,448 @@
+"""The frozen values that flow through the pipeline, in the order in which they are made.
+
+It holds no behaviour beyond reading itself, and knows no engine, no file and no clock. Read it
+second, after the picture in agent/README.md. None always means "not known"; 0 is a value.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+Labels = tuple[tuple[str, str], ...]
+"""Label pairs, sorted by name."""
+
+FAILURE_KINDS: Final = {
+    "refused": "nothing listens on that address",
+    "timeout": "no complete answer within the time allowed",
+    "unreachable": "the network or the name did not lead anywhere",
+    "http": "an HTTP status other than 200",
+    "redirect": "the answer points elsewhere, and redirects are not followed",
+    "too_large": "the answer is longer than the limit",
+    "truncated": "the answer stopped before its declared end",
+    "encoding": "the compression or the text encoding is broken",
+    "html": "the answer is a web page, not metrics",
+    "not_metrics": "the answer is not in a Prometheus text format",
+    "too_many_series": "the page holds more series than the limit",
+    "unknown_engine": "the page names no engine that a dialect knows",
+    "no_library": "the driver's library is not on this machine",
+    "no_permission": "the driver or the kernel refused us",
+    "driver": "the driver answered with an error",
+    "crashed": "the reading process died",
+    "gone": "what was read is no longer there",
+    "disabled": "switched off in the config",
+}
+"""Closed set: why a source gave nothing. The keys are label values of `burnmeter_source_up`."""
+
+
+# --- what sources bring ------------------------------------------------------------------------
+
+
+class Failure(NamedTuple):
+    """Why a source gave nothing. `kind` is a key of FAILURE_KINDS; `message` is for people."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One engine endpoint."""
+
+    name: str
+    url: str
+    origin: str
+    """`config`, `process` or `simulated`."""
+    engine: str | None = None
+    """A dialect's name, if the config says so; else the page decides."""
+    model: str | None = None
+    """Our name for the model, if the config says so."""
+    served_model: str | None = None
+    """From `--served-model-name` or its like on the command line."""
+    pid: int | None = None
+    """The process that listens, if it is on this machine and we may look."""
+    started_timestamp_seconds: float | None = None
+    token_file: str | None = None
+    token_environment: str | None = None
+
+
+class PageReading(NamedTuple):
+    """One attempt to read one target's metrics page."""
+
+    target: str
+    at_seconds: float
+    """Monotonic, when the answer was complete."""
+    timestamp_seconds: float
+    """Wall clock, at the same moment."""
+    duration_seconds: float
+    text: str | None
+    failure: Failure | None
+    body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuProcess:
+    """A process that holds memory on a GPU."""
+
+    pid: int
+    memory_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU at one moment. What the board does not support is None."""
+
+    index: int
+    uuid: str
+    name: str
+    utilisation_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    energy_joules: float | None = None
+    """The driver's counter since it was loaded."""
+    temperature_celsius: float | None = None
+    sm_clock_hertz: float | None = None
+    memory_clock_hertz: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
+    """None: could not be listed, or not asked in this reading."""
+    unsupported: tuple[str, ...] = ()
+    """Names of fields above that this board or driver does not give."""
+    failure: Failure | None = None
+    """This GPU alone did not answer (lost, fallen off the bus)."""
+    xid_counts: Mapping[int, int] = field(default_factory=dict)
+    """XID code -> times seen since the reader started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """One attempt to read all GPUs of the node."""
+
+    at_seconds: float
+    timestamp_seconds: float
+    duration_seconds: float
+    gpus: tuple[Gpu, ...] = ()
+    failure: Failure | None = None
+    driver_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process of this machine, as far as we may see it."""
+
+    pid: int
+    parent_pid: int
+    started_timestamp_seconds: float
+    command: tuple[str, ...]
+    title: str
+    """What the process calls itself (setproctitle), else its name."""
+    ports: tuple[int, ...] = ()
+    """TCP ports it listens on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessReading:
+    """One look at this machine's processes. Empty with a failure if it could not be made."""
+
+    at_seconds: float
+    timestamp_seconds: float
+    duration_seconds: float
+    processes: Mapping[int, Process] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+# --- what normalise makes of a page ------------------------------------------------------------
+
+
+class Histogram(NamedTuple):
+    """Cumulative counts at finite upper bounds; `total` is the +Inf bucket."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[float, ...]
+    total: float
+    sum: float | None
+
+
+class Key(NamedTuple):
+    """What a sample is about. `labels` holds ours only: model, and those the measure declares."""
+
+    measure: str
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePage:
+    """A page in our words.
+
+    `parts` splits counters and histograms by the engine's own series (a rank, a process), so that
+    growth can tell a rank that went from a counter that fell; merging happens after growth.
+    """
+
+    engine: str
+    role: str
+    """engine, router, simulator or unknown."""
+    version: str | None
+    started_timestamp_seconds: float | None
+    counters: Mapping[Key, Mapping[str, float]]
+    histograms: Mapping[Key, Mapping[str, Histogram]]
+    gauges: Mapping[Key, float]
+    not_available: Mapping[str, str]
+    """Measure -> why this engine cannot give it."""
+    unknown_families: tuple[str, ...] = ()
+    """Families with the engine's prefix that its dialect does not know."""
+
+
+# --- what growth makes of two pages ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What happened on one target since it was last read."""
+
+    target: str
+    seconds: float
+    """Time covered. 0 at first sight."""
+    counters: Mapping[Key, float]
+    histograms: Mapping[Key, Histogram]
+    is_first_sight: bool = False
+    is_restart: bool = False
+    gap_seconds: float = 0.0
+    """How much longer than one interval `seconds` is; the time we did not watch."""
+
+
+# --- objectives --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One SLO, in base units. `indicator`: a latency measure's short name, errors, availability."""
+
+    name: str
+    indicator: str
+    objective_ratio: float
+    threshold_seconds: float | None = None
+    period_seconds: float = 30 * 86400.0
+    match: Labels = ()
+
+
+class Tally(NamedTuple):
+    """Valid and good events (or seconds) of one objective and model; good within bounds."""
+
+    valid: float
+    good_lower: float
+    good_upper: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowBurn:
+    """How fast one window spends the budget. None: nothing valid in it.
+
+    `lower` and `upper` come from the bounds on good events; `covered_seconds` is how much of the
+    window was measured.
+    """
+
+    seconds: float
+    covered_seconds: float
+    valid: float
+    burn_lower: float | None
+    burn_upper: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burn:
+    """One objective on one model, on this node, now."""
+
+    objective: Objective
+    model: str
+    state: str
+    """good, burning or not_measured."""
+    reason: str
+    severity: str | None
+    """page or ticket while burning."""
+    total: Tally
+    windows: tuple[WindowBurn, ...]
+    budget_left_ratio: float | None
+    """1 = untouched; below 0 = overspent. None: nothing measured."""
+    covered_ratio: float
+    """Share of the period that this agent has measured."""
+
+
+# --- money -------------------------------------------------------------------------------------
+
+
+class Share(NamedTuple):
+    """Who had a GPU, doing what, and how we know."""
+
+    gpu: str
+    model: str
+    """"" for nobody."""
+    target: str
+    state: str
+    """busy, idle or unattributed."""
+    method: str
+    """process_tree (exact), equal_split (a guess: several engines hold it), none."""
+
+
+class Spend(NamedTuple):
+    """What a share has used since the agent started. `joules` or `dollars` None: not known."""
+
+    gpu_seconds: float
+    joules: float | None
+    dollars: float | None
+
+
+# --- the Snapshot: all that leaves ---------------------------------------------------------------
+
+
+class Quantile(NamedTuple):
+    """A quantile known only within its bucket. `upper_seconds` None: above the last bound."""
+
+    lower_seconds: float
+    upper_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """One latency measure over the recent window."""
+
+    count: float
+    mean_seconds: float | None
+    quantiles: Mapping[str, Quantile]
+    """p50, p90, p95, p99."""
+
+
+class Point(NamedTuple):
+    """One moment of a model's recent past, for small charts. None: not measured."""
+
+    timestamp_seconds: float
+    generated_tokens_per_second: float | None
+    ttft_p95_upper_seconds: float | None
+    error_ratio: float | None
+    burn: float | None
+    """Worst page-tier burn over its short window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """One model on this node, over the recent window of `recent_seconds`."""
+
+    model: str
+    targets: tuple[str, ...]
+    engines: tuple[str, ...]
+    state: str
+    """good, burning or not_measured: the worst of its objectives."""
+    reason: str
+    recent_seconds: float
+    running: float | None
+    waiting: float | None
+    kv_cache_used_ratio: float | None
+    generated_tokens_per_second: float | None
+    prompt_tokens_per_second: float | None
+    requests_per_second: float | None
+    error_ratio_lower: float | None
+    error_ratio_upper: float | None
+    latencies: Mapping[str, Latency]
+    """ttft, itl, tpot, duration, queue, prefill, decode; absent if the engine cannot say."""
+    dollars_per_million_tokens: float | None
+    """Recent: dollars of its GPUs, busy and idle, over generated tokens."""
+    joules_per_token: float | None
+    requests: Mapping[str, float]
+    """Outcome -> count since first sight."""
+    tokens: Mapping[str, float]
+    """Kind -> count since first sight."""
+    not_available: Mapping[str, str]
+    history: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    """One engine endpoint: is it there, and how do we know."""
+
+    target: str
+    url: str
+    origin: str
+    engine: str | None
+    role: str | None
+    version: str | None
+    model: str | None
+    engine_model: str | None
+    """The engine's own word for the model."""
+    is_up: bool
+    is_stalled: bool | None
+    """running > 0 and nothing moves. None: not known."""
+    failure: Failure | None
+    duration_seconds: float
+    age_seconds: float | None
+    """Since the last page that could be read. None: never."""
+    restarts: int
+    unknown_families: tuple[str, ...]
+    body_bytes: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuView:
+    """One GPU with its tenants."""
+
+    gpu: Gpu
+    shares: tuple[Share, ...]
+    dollars_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, for people."""
+
+    timestamp_seconds: float
+    kind: str
+    """restart, down, up, stalled, resumed, burning, recovered, xid, gpu_lost, gap."""
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """One source that is not an engine: gpus, processes."""
+
+    source: str
+    is_up: bool
+    failure: Failure | None
+    duration_seconds: float
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The agent's own cost."""
+
+    cpu_seconds: float
+    memory_bytes: float
+    tick_duration_seconds: float
+    ticks: int
+    late_ticks: int
+    limits_reached: Mapping[str, int]
+    """Limit's name -> times reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that leaves burnmeter at one tick. Exporters are views of it and compute nothing new."""
+
+    version: str
+    node: str
+    is_simulated: bool
+    timestamp_seconds: float
+    started_timestamp_seconds: float
+    interval_seconds: float
+    models: tuple[ModelView, ...]
+    targets: tuple[TargetView, ...]
+    gpus: tuple[GpuView, ...]
+    sources: tuple[SourceView, ...]
+    burns: tuple[Burn, ...]
+    spends: Mapping[Share, Spend]
+    counters: Mapping[Key, float]
+    """Canonical counters since first sight, by measure; labels include model and target."""
+    histograms: Mapping[Key, Histogram]
+    gauges: Mapping[Key, float]
+    events: tuple[Event, ...]
+    health: Health

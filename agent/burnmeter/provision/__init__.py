@@ -1,0 +1,1 @@
+"""What burnmeter writes for others: rules, dashboards. Empty until those verbs exist."""

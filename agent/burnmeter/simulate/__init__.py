@@ -1,0 +1,1 @@
+"""A simulated node that speaks real dialects; it ships with the program and never runs unasked."""

@@ -1,0 +1,1 @@
+"""The edge where burnmeter reads the world: NVML, engine pages, processes."""

@@ -151,6 +151,22 @@ class ProcessReading:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessHint:
+    """How an engine's listening process is told from its command line. Comes from a dialect."""
+
+    engine: str
+    command_patterns: tuple[str, ...]
+    """Regular expressions, searched in the command line joined by single spaces."""
+    default_port: int
+    port_flags: tuple[str, ...] = ("--port",)
+    path: str = "/metrics"
+    model_flags: tuple[str, ...] = ()
+    """Flags whose value is our best word for the model, best first."""
+    has_positional_model: bool = False
+    """`vllm serve MODEL`: the first word after the pattern's match is the model."""
+
+
 # --- what normalise makes of a page ------------------------------------------------------------
 
 

@@ -1,0 +1,65 @@
+"""Every metric that leaves burnmeter: name, kind, unit, labels, help.
+
+The list is catalog.yaml; this module reads it and answers questions. Nothing is exported, and no
+rule, dashboard or document may use a name, that is not in it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import yaml
+
+PREFIX: Final = "burnmeter_"
+ENGINE_LABELS: Final = ("model", "engine", "target")
+"""Labels that every metric of an engine carries besides its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One exported metric."""
+
+    name: str
+    group: str
+    kind: str
+    """counter, gauge or histogram."""
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    otel: str | None
+
+    @property
+    def measure(self) -> str:
+        """Our own word for it inside the program: the name without the prefix."""
+        return self.name.removeprefix(PREFIX)
+
+
+def _metric(group: str, row: dict[str, Any]) -> Metric:
+    own = tuple(row.get("labels", ()))
+    common = ENGINE_LABELS if group == "engine" else ()
+    return Metric(
+        name=row["name"],
+        group=group,
+        kind=row["kind"],
+        unit=row["unit"],
+        labels=common + own,
+        help=row["help"],
+        otel=row.get("otel"),
+    )
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    """All metrics by full name, in the order of the file."""
+    text = files("burnmeter").joinpath("catalog.yaml").read_text("utf-8")
+    groups = yaml.safe_load(text)
+    return {
+        row["name"]: _metric(group, row) for group, rows in groups.items() for row in rows or ()
+    }
+
+
+def measure(name: str) -> Metric | None:
+    """The engine metric that the dialects call `name`, or None."""
+    found = metrics().get(PREFIX + name)
+    return found if found is not None and found.group == "engine" else None

@@ -1,0 +1,278 @@
+"""A page and a dialect -> the page in our words. Pure.
+
+The costly part, deciding what each raw series means, is done once per layout (the sequence of
+series on a page): a `Plan` says which value goes where, and as long as the layout stays the same a
+page is turned into samples by index alone. Nothing is merged here beyond what a gauge needs: a
+counter keeps the engine's own series apart, because only growth can tell a fall from a departure.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, isnan
+from typing import Final, NamedTuple
+
+from burnmeter.dialects import Dialect, Measure, Rule
+from burnmeter.errors import PageError
+from burnmeter.model import EnginePage, Histogram, Key
+from burnmeter.page import Page, Series, parse_series
+
+SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_total")
+
+
+class Scalar(NamedTuple):
+    """Where one counter's or gauge's value is, and whose it is."""
+
+    slot: int
+    key: Key
+    part: str
+    factor: float
+
+
+class Buckets(NamedTuple):
+    """Where one histogram's numbers are."""
+
+    key: Key
+    part: str
+    bounds: tuple[float, ...]
+    indexes: tuple[int, ...]
+    total: int
+    sum: int | None
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What each value of one layout means."""
+
+    series: tuple[str, ...]
+    engine: str
+    role: str
+    counters: tuple[Scalar, ...]
+    gauges: tuple[Scalar, ...]
+    gauge_merge: Mapping[str, Callable[[float, float], float]]
+    histograms: tuple[Buckets, ...]
+    start: int | None
+    not_available: Mapping[str, str]
+    unknown_families: tuple[str, ...]
+
+
+def recognise(families: Iterable[str], dialects: Mapping[str, Dialect]) -> Dialect:
+    """The dialect a page speaks. Raises PageError(`unknown_engine`) with what was seen."""
+    seen = set(families)
+    for dialect in dialects.values():
+        if any(family.startswith(dialect.recognise) for family in seen):
+            return dialect
+    hints = [
+        f"{d.title}: {d.hints['no_engine_families']}"
+        for d in dialects.values()
+        if "no_engine_families" in d.hints
+    ]
+    shown = ", ".join(sorted({family.split("_")[0] for family in seen})[:8]) or "nothing"
+    raise PageError(
+        "unknown_engine",
+        f"no dialect knows this page; its names begin with: {shown}."
+        f" If it is {'; if it is '.join(hints)}",
+    )
+
+
+def _family(name: str, types: Mapping[str, str]) -> str:
+    if name in types:
+        return name
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name.removesuffix(suffix) in types:
+            return name.removesuffix(suffix)
+    return name
+
+
+def _fits(rule: Rule, labels: Mapping[str, str]) -> bool:
+    return all(p.fullmatch(labels.get(label, "")) is not None for label, p in rule.match.items())
+
+
+class _Planner:
+    """Builds one Plan; lives for one call."""
+
+    def __init__(self, page: Page, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.page = page
+        self.parsed = [parse_series(raw) for raw in page.series]
+        self.by_name: dict[str, list[tuple[int, Series]]] = {}
+        for index, series in enumerate(self.parsed):
+            self.by_name.setdefault(series.name, []).append((index, series))
+        self.found: set[str] = set()
+
+    def key(self, measure: Measure, rule: Rule, labels: Mapping[str, str]) -> Key:
+        model = next((labels[name] for name in self.dialect.model_labels if name in labels), "")
+        pairs = [*rule.labels, *((name, labels.get(name, "")) for name in rule.keep)]
+        return Key(measure.name, tuple(sorted([*pairs, ("model", model)])))
+
+    def scalars(self, measure: Measure) -> Iterable[Scalar]:
+        for rule in measure.rules:
+            name = next((n for n in rule.names if n in self.by_name), None)
+            if name is None:
+                continue
+            self.found.add(measure.name)
+            for index, series in self.by_name[name]:
+                if _fits(rule, series.labels):
+                    key = self.key(measure, rule, series.labels)
+                    yield Scalar(index, key, self.page.series[index], measure.factor)
+
+    def histograms(self, measure: Measure) -> Iterable[Buckets]:
+        for rule in measure.rules:
+            name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
+            if name is None:
+                continue
+            self.found.add(measure.name)
+            yield from self._one_family(measure, rule, name)
+
+    def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
+        ladders: dict[str, dict[float, int]] = {}
+        keys: dict[str, Key] = {}
+        for index, series in self.by_name[f"{name}_bucket"]:
+            if not _fits(rule, series.labels):
+                continue
+            part = _without_bound(series.labels)
+            keys.setdefault(part, self.key(measure, rule, series.labels))
+            bound = _bound(series.labels.get("le", ""))
+            if bound is not None:
+                ladders.setdefault(part, {}).setdefault(bound, index)
+        sums, counts = self._ends(f"{name}_sum"), self._ends(f"{name}_count")
+        for part, ladder in ladders.items():
+            total = ladder.pop(inf, counts.get(part))
+            if total is not None:
+                bounds = tuple(sorted(ladder))
+                yield Buckets(
+                    key=keys[part],
+                    part=f"{name}{part}",
+                    bounds=tuple(bound * measure.factor for bound in bounds),
+                    indexes=tuple(ladder[bound] for bound in bounds),
+                    total=total,
+                    sum=sums.get(part),
+                    factor=measure.factor,
+                )
+
+    def _ends(self, name: str) -> dict[str, int]:
+        return {_without_bound(s.labels): index for index, s in self.by_name.get(name, ())}
+
+    def unknown(self) -> tuple[str, ...]:
+        wanted = {n for m in self.dialect.measures.values() for rule in m.rules for n in rule.names}
+        families = {_family(name, self.page.types) for name in self.by_name}
+        return tuple(
+            sorted(
+                family
+                for family in families
+                if family.startswith(self.dialect.prefixes)
+                and not family.endswith("_created")
+                and family not in wanted
+                and f"{family}_total" not in wanted
+                and not self.dialect.is_ignored(family)
+            )
+        )
+
+    def start(self) -> int | None:
+        rows = self.by_name.get(self.dialect.start or "", ())
+        return rows[0][0] if rows else None
+
+
+def _without_bound(labels: Mapping[str, str]) -> str:
+    return "".join(f"|{name}={labels[name]}" for name in sorted(labels) if name != "le")
+
+
+def _bound(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if isnan(value) else value
+
+
+def plan(page: Page, dialects: Mapping[str, Dialect], *, engine: str | None = None) -> Plan:
+    """Decide what every series of this layout means. `engine` forces a dialect.
+
+    Raises PageError(`unknown_engine`) if no dialect knows the page.
+    """
+    names = {raw.partition("{")[0].rstrip() for raw in page.series}
+    dialect = dialects[engine] if engine is not None else recognise(names, dialects)
+    if not any(name.startswith(dialect.recognise) for name in names):
+        recognise(names, {dialect.engine: dialect})
+    planner = _Planner(page, dialect)
+    kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
+    histograms: list[Buckets] = []
+    for measure in dialect.measures.values():
+        if measure.kind == "histogram":
+            histograms += planner.histograms(measure)
+        else:
+            kinds[measure.kind] += planner.scalars(measure)
+    missing = {
+        name: dialect.not_available.get(name, f"this page has none of {_names(measure)}")
+        for name, measure in dialect.measures.items()
+        if name not in planner.found
+    }
+    families = {_family(name, page.types) for name in planner.by_name}
+    return Plan(
+        series=page.series,
+        engine=dialect.engine,
+        role=next((r.role for r in dialect.roles if r.family in families), "engine"),
+        counters=tuple(kinds["counter"]),
+        gauges=tuple(kinds["gauge"]),
+        gauge_merge={n: max if m.merge == "max" else _add for n, m in dialect.measures.items()},
+        histograms=tuple(histograms),
+        start=planner.start(),
+        not_available={**dialect.not_available, **missing},
+        unknown_families=planner.unknown(),
+    )
+
+
+def _names(measure: Measure) -> str:
+    return ", ".join(f"`{name}`" for rule in measure.rules for name in rule.names)
+
+
+def _add(a: float, b: float) -> float:
+    return a + b
+
+
+def normalise(page: Page, plan: Plan) -> EnginePage:
+    """The page in our words. A value that is NaN or infinite is absent, not zero."""
+    values = page.values
+    gauges: dict[Key, float] = {}
+    for index, key, _, factor in plan.gauges:
+        value = values[index] * factor
+        if isfinite(value):
+            old = gauges.get(key)
+            gauges[key] = value if old is None else plan.gauge_merge[key.measure](old, value)
+    start = values[plan.start] if plan.start is not None else None
+    return EnginePage(
+        engine=plan.engine,
+        role=plan.role,
+        version=None,
+        started_timestamp_seconds=start if start is not None and isfinite(start) else None,
+        counters=_counters(plan.counters, values),
+        histograms=_histograms(plan.histograms, values),
+        gauges=gauges,
+        not_available=plan.not_available,
+        unknown_families=plan.unknown_families,
+    )
+
+
+def _counters(scalars: Sequence[Scalar], values: Sequence[float]) -> dict[Key, dict[str, float]]:
+    found: dict[Key, dict[str, float]] = {}
+    for index, key, part, factor in scalars:
+        value = values[index] * factor
+        if isfinite(value):
+            found.setdefault(key, {})[part] = value
+    return found
+
+
+def _histograms(
+    plans: Sequence[Buckets], values: Sequence[float]
+) -> dict[Key, dict[str, Histogram]]:
+    found: dict[Key, dict[str, Histogram]] = {}
+    for key, part, bounds, indexes, total, sum_index, factor in plans:
+        counts = tuple([values[index] for index in indexes])
+        if not isfinite(values[total]) or not all(map(isfinite, counts)):
+            continue
+        total_sum = values[sum_index] * factor if sum_index is not None else None
+        if total_sum is not None and not isfinite(total_sum):
+            total_sum = None
+        histogram = Histogram(bounds, counts, values[total], total_sum)
+        found.setdefault(key, {})[part] = histogram
+    return found

@@ -22,19 +22,21 @@ from typing import Final, NamedTuple
 
 from burnmeter.errors import PageError
 
-# Every quantifier is possessive: a line is walked once, however nasty, and never retried.
+# Repeated characters are possessive and groups begin with characters that nothing before them
+# takes: a line is walked once, however nasty. Groups are not possessive: in Python 3.11 before
+# 3.11.5 such a group keeps what it took before it failed (python/cpython issue 106052).
 NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 LABEL_NAME: Final = r"[a-zA-Z_][a-zA-Z0-9_]*+"
-LABEL_VALUE: Final = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
+LABEL_VALUE: Final = r'[^"\\]*+(?:\\.[^"\\]*+)*'
 LABEL: Final = rf'{LABEL_NAME}\s*+=\s*+"{LABEL_VALUE}"\s*+(?:,\s*+|(?=\}}))'
-LABELS: Final = rf"\{{\s*+(?:{LABEL})*+\}}"
+LABELS: Final = rf"\{{\s*+(?:{LABEL})*\}}"
 SAMPLE_LINE: Final = re.compile(
-    rf"\s*+(?P<series>{NAME}(?:\s*+{LABELS})?+)(?:(?<=\}})|\s)\s*+"
+    rf"\s*+(?P<series>{NAME}(?:\s*+{LABELS})?)(?:(?<=\}})|\s)\s*+"
     r"(?P<value>[-+.0-9A-Za-z]++)"
-    r"(?:\s++[-+]?+[0-9.]++(?:[eE][-+]?+[0-9]++)?+)?+"  # a timestamp
-    r"(?:\s++#.*+)?+\s*+"  # an exemplar
+    r"(?:\s++[-+]?[0-9.]++(?:[eE][-+]?[0-9]++)?)?"  # a timestamp
+    r"(?:\s++#.*+)?\s*+"  # an exemplar
 )
-SERIES: Final = re.compile(rf"\s*+({NAME})\s*+({LABELS})?+\s*+")
+SERIES: Final = re.compile(rf"\s*+({NAME})\s*+({LABELS})?\s*+")
 ONE_LABEL: Final = re.compile(rf'({LABEL_NAME})\s*+=\s*+"({LABEL_VALUE})"')
 TYPE_LINE: Final = re.compile(r"\s*+#\s++TYPE\s++(\S++)\s++(\S++)")
 ESCAPE: Final = re.compile(r'\\([\\"n])')

@@ -1,0 +1,278 @@
+"""Two pages of one target -> what happened between them. Pure.
+
+A counter on a page means nothing by itself; what it grew by does. This module knows the ways in
+which that goes wrong: the engine restarted, a rank left or came back, a series was born late, we
+see a target for the first time, its buckets changed, it died with requests in flight. It never
+yields a negative number, and it never counts twice what an engine counted once.
+
+Who restarted is asked in this order: the page's process start time, then the process on this
+machine (its id and start), then whether counters fell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, TypeVar
+
+from burnmeter import histograms
+from burnmeter.model import EnginePage, Growth, Histogram, Key, Labels
+
+T = TypeVar("T")
+START_TOLERANCE_SECONDS: Final = 1.0
+"""Start times from the kernel move by this much when the wall clock is corrected."""
+PARTS_KEPT: Final = 10_000
+"""Departed series remembered per target, so that a rank that returns is not counted again."""
+
+
+class Identity(NamedTuple):
+    """Which process answered. None: not known."""
+
+    page_started_timestamp_seconds: float | None
+    pid: int | None
+    pid_started_timestamp_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outstanding:
+    """Requests past their first token that no finish has accounted for, of one model."""
+
+    requests: float
+    excess: float
+    """Of these, more than the engine says it holds, at the last look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is remembered of one target between two looks."""
+
+    at_seconds: float
+    identity: Identity
+    counters: Mapping[Key, Mapping[str, float]]
+    histograms: Mapping[Key, Mapping[str, Histogram]]
+    in_flight: Mapping[str, float]
+    """Model -> running + waiting at the last look."""
+    outstanding: Mapping[str, Outstanding] = field(default_factory=dict)
+
+
+def grow(
+    seen: Seen | None,
+    page: EnginePage,
+    *,
+    at_seconds: float,
+    identity: Identity,
+    watching_since_timestamp_seconds: float | None,
+    interval_seconds: float,
+    cancelled_estimate: tuple[str, str] | None = None,
+) -> tuple[Seen, Growth]:
+    """What happened on a target since `seen`, and what to remember.
+
+    At first sight nothing has happened yet, unless the process is younger than our watch: then all
+    that it has counted happened while we were there to see it.
+    """
+    started = identity.page_started_timestamp_seconds or identity.pid_started_timestamp_seconds
+    is_new = seen is None
+    if seen is None:
+        born_under_watch = (
+            started is not None
+            and watching_since_timestamp_seconds is not None
+            and started > watching_since_timestamp_seconds
+        )
+        seen = _blank(at_seconds, identity) if born_under_watch else _as_seen(page, at_seconds)
+    restarted = not is_new and _has_restarted(seen, page, identity)
+    base = replace(seen, counters={}, histograms={}, outstanding={}) if restarted else seen
+    counters = {key: _scalar_growth(base, key, parts) for key, parts in page.counters.items()}
+    hists = {key: _histogram_growth(base, key, parts) for key, parts in page.histograms.items()}
+    if restarted:
+        counters |= _lost(seen)
+    outstanding, cancelled = _cancelled(base, page, hists, cancelled_estimate)
+    counters |= cancelled
+    seconds = at_seconds - seen.at_seconds
+    now = Seen(
+        at_seconds=at_seconds,
+        identity=_merged(seen.identity, identity, restarted),
+        counters=_remember(base.counters, page.counters),
+        histograms=_remember(base.histograms, page.histograms),
+        in_flight=in_flight(page.gauges),
+        outstanding=outstanding,
+    )
+    return now, Growth(
+        target="",
+        seconds=seconds,
+        counters=counters,
+        histograms={key: value for key, value in hists.items() if value is not None},
+        is_first_sight=is_new,
+        is_restart=restarted,
+        gap_seconds=max(0.0, seconds - 2 * interval_seconds),
+    )
+
+
+def bury(seen: Seen) -> tuple[Seen, Growth]:
+    """The target's process is gone: what was in flight is lost. Calling it twice loses nothing."""
+    growth = Growth(target="", seconds=0.0, counters=_lost(seen), histograms={})
+    return replace(seen, in_flight={}, outstanding={}), growth
+
+
+def in_flight(gauges: Mapping[Key, float]) -> dict[str, float]:
+    """Model -> running + waiting, of the models that say so."""
+    found: dict[str, float] = {}
+    for key, value in gauges.items():
+        if key.measure in ("running_requests", "waiting_requests"):
+            model = model_of(key.labels)
+            found[model] = found.get(model, 0.0) + value
+    return found
+
+
+def model_of(labels: Labels) -> str:
+    """The value of the label `model`."""
+    return next((value for name, value in labels if name == "model"), "")
+
+
+def merge_parts(parts: Mapping[str, Histogram]) -> Histogram | None:
+    """All ranks of one histogram together."""
+    merged: Histogram | None = None
+    for part in parts.values():
+        merged = part if merged is None else histograms.add(merged, part)
+    return merged
+
+
+# --- who restarted -------------------------------------------------------------------------------
+
+
+def _has_restarted(seen: Seen, page: EnginePage, identity: Identity) -> bool:
+    old, new = seen.identity, identity
+    pairs = [
+        (old.page_started_timestamp_seconds, new.page_started_timestamp_seconds),
+        (old.pid_started_timestamp_seconds, new.pid_started_timestamp_seconds),
+    ]
+    if pairs[0][0] is not None and pairs[0][1] is not None:
+        return abs(pairs[0][1] - pairs[0][0]) > START_TOLERANCE_SECONDS
+    if old.pid is not None and new.pid is not None and old.pid != new.pid:
+        return True
+    if pairs[1][0] is not None and pairs[1][1] is not None:
+        return abs(pairs[1][1] - pairs[1][0]) > START_TOLERANCE_SECONDS
+    return _most_fell(seen, page)
+
+
+def _most_fell(seen: Seen, page: EnginePage) -> bool:
+    """Without an identity: one fall may be one rank, most of them falling is a new process."""
+    fell = compared = 0
+    for key, parts in page.counters.items():
+        for part, value in parts.items():
+            old = seen.counters.get(key, {}).get(part, 0.0)
+            if old > 0:
+                compared += 1
+                fell += value < old
+    return compared > 0 and 2 * fell >= compared
+
+
+def _merged(old: Identity, new: Identity, restarted: bool) -> Identity:
+    """Keep what was known and is not said now; a restart forgets it."""
+    if restarted:
+        return new
+    return Identity(
+        _newest(old.page_started_timestamp_seconds, new.page_started_timestamp_seconds),
+        new.pid if new.pid is not None else old.pid,
+        _newest(old.pid_started_timestamp_seconds, new.pid_started_timestamp_seconds),
+    )
+
+
+def _newest(old: float | None, new: float | None) -> float | None:
+    return new if new is not None else old
+
+
+# --- what grew -----------------------------------------------------------------------------------
+
+
+def _scalar_growth(base: Seen, key: Key, parts: Mapping[str, float]) -> float:
+    """A part that fell began again; one that is new on a page we knew was born at 0."""
+    old = base.counters.get(key, {})
+    grown = 0.0
+    for part, value in parts.items():
+        before = old.get(part, 0.0)
+        grown += value - before if value >= before else value
+    return grown
+
+
+def _histogram_growth(base: Seen, key: Key, parts: Mapping[str, Histogram]) -> Histogram | None:
+    old = base.histograms.get(key, {})
+    grown: dict[str, Histogram] = {}
+    for part, histogram in parts.items():
+        before = old.get(part)
+        if before is None or histograms.has_fallen(histogram, before):
+            grown[part] = histogram
+        else:
+            grown[part] = histograms.subtract(histogram, before)
+    return merge_parts(grown)
+
+
+def _remember(
+    old: Mapping[Key, Mapping[str, T]], new: Mapping[Key, Mapping[str, T]]
+) -> dict[Key, Mapping[str, T]]:
+    """The page's series, and those that left it (a rank that comes back goes on from there)."""
+    kept: dict[Key, Mapping[str, T]] = {}
+    count = 0
+    for key, parts in old.items():
+        if key not in new or parts.keys() - new[key].keys():
+            count += len(parts)
+            if count <= PARTS_KEPT:
+                kept[key] = {**parts, **new.get(key, {})}
+    return {**new, **kept}
+
+
+def _blank(at_seconds: float, identity: Identity) -> Seen:
+    return Seen(at_seconds=at_seconds, identity=identity, counters={}, histograms={}, in_flight={})
+
+
+def _as_seen(page: EnginePage, at_seconds: float) -> Seen:
+    """The page itself as the past: nothing has happened yet."""
+    held = in_flight(page.gauges)
+    return Seen(
+        at_seconds=at_seconds,
+        identity=Identity(None, None, None),
+        counters=page.counters,
+        histograms=page.histograms,
+        in_flight=held,
+        outstanding={m: Outstanding(requests=held[m], excess=0.0) for m in held},
+    )
+
+
+# --- what left no trace --------------------------------------------------------------------------
+
+
+def _outcome(model: str, outcome: str) -> Key:
+    labels = (("counted_by", "estimate"), ("model", model), ("outcome", outcome))
+    return Key("requests_total", labels)
+
+
+def _lost(seen: Seen) -> dict[Key, float]:
+    return {_outcome(m, "lost"): held for m, held in seen.in_flight.items() if held > 0}
+
+
+def _cancelled(
+    base: Seen,
+    page: EnginePage,
+    grown: Mapping[Key, Histogram | None],
+    measures: tuple[str, str] | None,
+) -> tuple[dict[str, Outstanding], dict[Key, float]]:
+    """First tokens without a finish, beyond what the engine still holds: requests cancelled.
+
+    The engine's gauge is as old as its last step, and a preempted request waits though it has had
+    its first token. So running + waiting are both taken as held, and an excess counts only when
+    two looks in a row saw it. The estimate is late rather than wrong.
+    """
+    if measures is None:
+        return {}, {}
+    first, finished = measures
+    outstanding: dict[str, Outstanding] = {}
+    cancelled: dict[Key, float] = {}
+    for model, held in in_flight(page.gauges).items():
+        labels = (("model", model),)
+        begun, ended = grown.get(Key(first, labels)), grown.get(Key(finished, labels))
+        if begun is None or ended is None:
+            continue
+        was = base.outstanding.get(model, Outstanding(requests=0.0, excess=0.0))
+        requests = max(0.0, was.requests + begun.total - ended.total)
+        excess = max(0.0, requests - held)
+        counted = min(was.excess, excess)
+        outstanding[model] = Outstanding(requests=requests - counted, excess=excess - counted)
+        cancelled[_outcome(model, "cancelled")] = counted
+    return outstanding, cancelled

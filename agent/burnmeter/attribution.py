@@ -1,0 +1,117 @@
+"""GPU seconds, joules and dollars -> who had them, doing what. Pure.
+
+A GPU belongs to the engine whose process tree holds it. What several engines hold is split evenly,
+and says so; what nobody known holds is unattributed. Every GPU that was ever seen goes on being
+paid for, also while the driver is silent, so the parts always sum to the bill.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from burnmeter.model import Gpu, Process, Share, Spend
+from burnmeter.tree import descendants
+from burnmeter.units import SECONDS_PER_HOUR
+
+
+class Tenant(NamedTuple):
+    """One engine that may hold GPUs. `is_busy` None: not known."""
+
+    target: str
+    model: str
+    pid: int | None
+    is_busy: bool | None
+
+
+class Portion(NamedTuple):
+    """A share and how much of the GPU it has, 0 to 1."""
+
+    share: Share
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What has been spent since the agent started, and the meter readings it was counted from."""
+
+    spends: Mapping[Share, Spend] = field(default_factory=dict)
+    energy_joules: Mapping[str, float] = field(default_factory=dict)
+    """GPU -> its total since the agent started."""
+    meters_joules: Mapping[str, float] = field(default_factory=dict)
+    """GPU -> the driver's counter at the last look."""
+
+
+def divide(
+    gpus: Sequence[Gpu], tenants: Sequence[Tenant], processes: Mapping[int, Process]
+) -> dict[str, tuple[Portion, ...]]:
+    """GPU -> who has it now. Each GPU's ratios sum to 1."""
+    trees = {
+        tenant: descendants(tenant.pid, processes) | {tenant.pid}
+        for tenant in tenants
+        if tenant.pid is not None
+    }
+    return {gpu.uuid: _portions(gpu, trees) for gpu in gpus}
+
+
+def _portions(gpu: Gpu, trees: Mapping[Tenant, frozenset[int | None]]) -> tuple[Portion, ...]:
+    holders = {process.pid for process in gpu.processes or ()}
+    tenants = [tenant for tenant, tree in trees.items() if holders & tree]
+    if gpu.failure is not None or not tenants:
+        return (Portion(Share(gpu.uuid, "", "", "unattributed", "none"), 1.0),)
+    method = "process_tree" if len(tenants) == 1 else "equal_split"
+    return tuple(
+        Portion(Share(gpu.uuid, t.model, t.target, _state(t), method), 1.0 / len(tenants))
+        for t in tenants
+    )
+
+
+def _state(tenant: Tenant) -> str:
+    if tenant.is_busy is None:
+        return "unknown"
+    return "busy" if tenant.is_busy else "idle"
+
+
+def accrue(
+    purse: Purse,
+    seconds: float,
+    gpus: Sequence[Gpu],
+    portions: Mapping[str, Sequence[Portion]],
+    dollars_per_hour: Mapping[str, float | None],
+) -> Purse:
+    """The purse after `seconds` more, in which each GPU was had as `portions` say."""
+    spends = dict(purse.spends)
+    energy, meters = dict(purse.energy_joules), dict(purse.meters_joules)
+    for gpu in gpus:
+        joules = _joules(gpu, meters.get(gpu.uuid), seconds)
+        if gpu.energy_joules is not None:
+            meters[gpu.uuid] = gpu.energy_joules
+        if joules is not None:
+            energy[gpu.uuid] = energy.get(gpu.uuid, 0.0) + joules
+        price = dollars_per_hour.get(gpu.uuid)
+        dollars = None if price is None else price * seconds / SECONDS_PER_HOUR
+        for share, ratio in portions[gpu.uuid]:
+            old = spends.get(share, Spend(0.0, None, None))
+            spends[share] = Spend(
+                old.gpu_seconds + seconds * ratio,
+                _plus(old.joules, joules, ratio),
+                _plus(old.dollars, dollars, ratio),
+            )
+    return Purse(spends=spends, energy_joules=energy, meters_joules=meters)
+
+
+def _joules(gpu: Gpu, meter_joules: float | None, seconds: float) -> float | None:
+    """By the driver's counter; a counter that fell began again with the driver; else by power."""
+    if gpu.failure is not None:
+        return None
+    if gpu.energy_joules is not None and meter_joules is not None:
+        grown = gpu.energy_joules - meter_joules
+        return grown if grown >= 0 else gpu.energy_joules
+    if gpu.energy_joules is None and gpu.power_watts is not None:
+        return gpu.power_watts * seconds
+    return None
+
+
+def _plus(old: float | None, more: float | None, ratio: float) -> float | None:
+    if more is None:
+        return old
+    return (old or 0.0) + more * ratio

@@ -1,0 +1,85 @@
+"""Growth -> valid and good events at any threshold, with bounds. Pure.
+
+An engine counts in buckets, a person asks about a threshold: where the two do not meet, good is
+known only between two counts, and both leave. What an engine cannot count is None, never zero.
+"""
+
+from typing import NamedTuple
+
+from burnmeter import histograms
+from burnmeter.dialects import INDICATORS
+from burnmeter.growth import model_of
+from burnmeter.model import Growth, Objective, Tally
+
+ERRORS = "errors"
+AVAILABILITY = "availability"
+
+
+class Slice(NamedTuple):
+    """One stretch of time of one target. `is_good` None: not measured."""
+
+    seconds: float
+    is_good: bool | None
+
+
+def tally(objective: Objective, model: str, growth: Growth, slice_: Slice) -> Tally | None:
+    """Valid and good of one objective on one target since its last look; None: not measured."""
+    if objective.indicator == AVAILABILITY:
+        return availability(slice_)
+    if objective.indicator == ERRORS:
+        return errors(model, growth)
+    assert objective.threshold_seconds is not None, "config refuses a latency SLO without one"
+    return latency(objective.indicator, objective.threshold_seconds, model, growth)
+
+
+def latency(indicator: str, threshold_seconds: float, model: str, growth: Growth) -> Tally | None:
+    """Events at most `threshold_seconds` long."""
+    measure = INDICATORS[indicator]
+    found = [
+        h
+        for key, h in growth.histograms.items()
+        if key.measure == measure and model_of(key.labels) == model
+    ]
+    if not found:
+        return None
+    lower = upper = total = 0.0
+    for histogram in found:
+        at_least, at_most = histograms.below(histogram, threshold_seconds)
+        lower, upper, total = lower + at_least, upper + at_most, total + histogram.total
+    return Tally(total, lower, upper)
+
+
+def errors(model: str, growth: Growth) -> Tally | None:
+    """Requests that were answered. Cancelled and rejected ones are no verdict on the server.
+
+    The engine's finish reasons and the HTTP status may witness the same failure, so between the
+    larger and the sum of both have failed; lost requests are an estimate and only in the sum.
+    """
+    counts = outcomes(model, growth)
+    if ("ok", "engine") not in counts:
+        return None
+    good = counts["ok", "engine"]
+    by_engine, by_http = counts.get(("error", "engine"), 0.0), counts.get(("error", "http"), 0.0)
+    most = by_engine + by_http + counts.get(("lost", "estimate"), 0.0)
+    valid = good + most
+    return Tally(valid, good, valid - max(by_engine, by_http))
+
+
+def outcomes(model: str, growth: Growth) -> dict[tuple[str, str], float]:
+    """(outcome, counted_by) -> requests, of one model."""
+    found: dict[tuple[str, str], float] = {}
+    for key, value in growth.counters.items():
+        if key.measure == "requests_total":
+            labels = dict(key.labels)
+            if labels["model"] == model:
+                pair = labels["outcome"], labels["counted_by"]
+                found[pair] = found.get(pair, 0.0) + value
+    return found
+
+
+def availability(slice_: Slice) -> Tally | None:
+    """Seconds in which the engine was up and moving."""
+    if slice_.is_good is None:
+        return None
+    good = slice_.seconds if slice_.is_good else 0.0
+    return Tally(slice_.seconds, good, good)

@@ -54,6 +54,8 @@ class Plan:
     start: int | None
     not_available: Mapping[str, str]
     unknown_families: tuple[str, ...]
+    models: Mapping[str, str]
+    """The engine's word for a model -> ours. "" if it has none."""
 
 
 def recognise(families: Iterable[str], dialects: Mapping[str, Dialect]) -> Dialect:
@@ -91,7 +93,7 @@ def _fits(rule: Rule, labels: Mapping[str, str]) -> bool:
 class _Planner:
     """Builds one Plan; lives for one call."""
 
-    def __init__(self, page: Page, dialect: Dialect) -> None:
+    def __init__(self, page: Page, dialect: Dialect, name: Callable[[str], str]) -> None:
         self.dialect = dialect
         self.page = page
         self.parsed = [parse_series(raw) for raw in page.series]
@@ -99,11 +101,22 @@ class _Planner:
         for index, series in enumerate(self.parsed):
             self.by_name.setdefault(series.name, []).append((index, series))
         self.found: set[str] = set()
+        words = {w for w in map(self._word, (series.labels for series in self.parsed)) if w}
+        self.models = {word: name(word) for word in words} or {"": name("")}
+
+    def _word(self, labels: Mapping[str, str]) -> str:
+        return next((labels[name] for name in self.dialect.model_labels if name in labels), "")
+
+    def model(self, labels: Mapping[str, str]) -> str:
+        """Our name. A series without the label is its page's only model's, if there is one."""
+        word = self._word(labels)
+        if word == "" and len(self.models) == 1:
+            return next(iter(self.models.values()))
+        return self.models.get(word, "")
 
     def key(self, measure: Measure, rule: Rule, labels: Mapping[str, str]) -> Key:
-        model = next((labels[name] for name in self.dialect.model_labels if name in labels), "")
         pairs = [*rule.labels, *((name, labels.get(name, "")) for name in rule.keep)]
-        return Key(measure.name, tuple(sorted([*pairs, ("model", model)])))
+        return Key(measure.name, tuple(sorted([*pairs, ("model", self.model(labels))])))
 
     def scalars(self, measure: Measure) -> Iterable[Scalar]:
         for rule in measure.rules:
@@ -185,16 +198,23 @@ def _bound(text: str) -> float | None:
     return None if isnan(value) else value
 
 
-def plan(page: Page, dialects: Mapping[str, Dialect], *, engine: str | None = None) -> Plan:
-    """Decide what every series of this layout means. `engine` forces a dialect.
+def plan(
+    page: Page,
+    dialects: Mapping[str, Dialect],
+    *,
+    engine: str | None = None,
+    name: Callable[[str], str] = str,
+) -> Plan:
+    """Decide what every series of this layout means.
 
-    Raises PageError(`unknown_engine`) if no dialect knows the page.
+    `engine` forces a dialect; `name` turns the engine's word for a model ("" if it has none) into
+    ours. Raises PageError(`unknown_engine`) if no dialect knows the page.
     """
     names = {raw.partition("{")[0].rstrip() for raw in page.series}
     dialect = dialects[engine] if engine is not None else recognise(names, dialects)
     if not any(name.startswith(dialect.recognise) for name in names):
         recognise(names, {dialect.engine: dialect})
-    planner = _Planner(page, dialect)
+    planner = _Planner(page, dialect, name)
     kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
     histograms: list[Buckets] = []
     for measure in dialect.measures.values():
@@ -219,6 +239,7 @@ def plan(page: Page, dialects: Mapping[str, Dialect], *, engine: str | None = No
         start=planner.start(),
         not_available={**dialect.not_available, **missing},
         unknown_families=planner.unknown(),
+        models=planner.models,
     )
 
 

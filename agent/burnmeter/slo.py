@@ -70,7 +70,7 @@ def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) ->
     rewritten = None
     if trip < needed * (1 - 1e-9) or long_seconds != row["long_seconds"]:
         rewritten = (
-            f"factor {factor:.3g} over {span_words(row['long_seconds'])} needs {needed:.0%} failures"
+            f"{factor:.3g} over {span_words(row['long_seconds'])} needs {needed:.0%} failures"
             f" and {needed * row['long_seconds'] / 60:.0f} min of a total outage"
         )
     short = row["short_seconds"] * long_seconds / row["long_seconds"]

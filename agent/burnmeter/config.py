@@ -1,0 +1,264 @@
+"""What the user may set: the frozen Config, its defaults, and how a file becomes one.
+
+All defaults stand in the dataclasses here and nowhere else. `parse` finds all problems of a text at
+once; the rules for single values are in config_rules.py, those for targets and addresses in
+config_targets.py, those for objectives in config_slos.py. It does not know the dialects: whoever
+calls brings the engines and their bounds.
+
+Surprising: an unknown key is an error, and so is a key without a value. A config whose half is
+silently not in force is worse than an agent that does not start and says why.
+"""
+
+import dataclasses
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from burnmeter import config_rules as rules
+from burnmeter import config_slos, config_targets, located
+from burnmeter.config_rules import Report, Rule, number, plain, whole
+from burnmeter.config_slos import Bounds
+from burnmeter.errors import ConfigError, Problem
+from burnmeter.located import Located
+from burnmeter.model import Objective, Target
+from burnmeter.units import SECONDS_PER_DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """How engines are found that the config does not list."""
+
+    processes: bool = True
+    """Find engines among this machine's processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a GPU costs."""
+
+    gpu_dollars_per_hour: Mapping[str, float] = field(default_factory=dict)
+    """By GPU name, or by some words of it: `H100` is good for `NVIDIA H100 80GB HBM3`."""
+    default_gpu_dollars_per_hour: float | None = None
+    """For GPUs not listed above; absent: the shipped list, and what it lacks is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpus:
+    """How the GPUs are read."""
+
+    enabled: bool = True
+    """Read this machine's GPUs at all."""
+    timeout_seconds: float = 2.0
+    """How long one reading of all GPUs may take."""
+    processes_every: int = 6
+    """List the processes on each GPU, which is slow, only at every so many readings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the agent refuses to exceed; reaching one is counted and exported."""
+
+    body_bytes: int = 8_000_000
+    """Longest metrics page that is read."""
+    scrape_timeout_seconds: float = 3.0
+    """How long one page may take; below `interval_seconds`."""
+    series_per_target: int = 20_000
+    """Most series that one page may hold."""
+    targets: int = 64
+    """Most targets, listed and discovered together."""
+    clients: int = 32
+    """Most connections that our own web server holds at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that a user may set. Without a file, all defaults."""
+
+    node: str = field(default_factory=socket.gethostname)
+    """This machine's name in metrics and on the page."""
+    listen: str = "127.0.0.1:9778"
+    """host:port of our own metrics and page; 0.0.0.0 as the host for every network."""
+    interval_seconds: float = 5.0
+    """How often everything is read."""
+    recent_seconds: float = 60.0
+    """Window of the rates on the page."""
+    stalled_after_seconds: float = 10.0
+    """An engine with running requests that makes no token for so long is stalled."""
+    targets: tuple[Target, ...] = ()
+    """Engines to read, besides those that are discovered."""
+    discovery: Discovery = Discovery()
+    models: Mapping[str, str] = field(default_factory=dict)
+    """The engine's word for a model -> our name for it."""
+    prices: Prices = Prices()
+    gpus: Gpus = Gpus()
+    objectives: tuple[Objective, ...] = config_slos.DEFAULTS
+    """`slos` in the file. `slos: []` means none."""
+    limits: Limits = Limits()
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed but doubtful. Not a key of the file."""
+
+    @property
+    def listen_host(self) -> str:
+        """The host part of `listen`, without the brackets of IPv6."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def listen_port(self) -> int:
+        """The port part of `listen`. 0 means any free one."""
+        return int(self.listen.rpartition(":")[2])
+
+
+def load(path: Path, *, bounds: Bounds) -> Config:
+    """Read a file. Raises ConfigError with all its problems; warnings are in the Config."""
+    try:
+        with path.open("rb") as file:
+            source = file.read(located.LIMIT_BYTES + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror or error}"
+        raise ConfigError((Problem(str(path), 1, 1, text),)) from error
+    config, problems = parse(source, str(path), bounds=bounds)
+    if config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def parse(
+    source: str | bytes, path_shown: str, *, bounds: Bounds
+) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Config of a text, or None; and all its problems and warnings, in the order of the file."""
+    root, problems = located.read(source, path_shown)
+    report = Report(path_shown, list(problems))
+    config = _config(report, root, bounds) if root is not None else None
+    found = tuple(sorted(set(report.problems)))
+    if config is None or any(not problem.is_warning for problem in found):
+        return None, found
+    return dataclasses.replace(config, warnings=found), found
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The effective config as the file would say it; what is None is left out."""
+    targets = [{key: getattr(target, key) for key in TARGET_KEYS} for target in config.targets]
+    known: dict[str, Any] = {
+        "node": config.node,
+        "listen": config.listen,
+        "interval_seconds": config.interval_seconds,
+        "recent_seconds": config.recent_seconds,
+        "stalled_after_seconds": config.stalled_after_seconds,
+        "targets": targets,
+        "discovery": dataclasses.asdict(config.discovery),
+        "models": dict(config.models),
+        "prices": dataclasses.asdict(config.prices),
+        "gpus": dataclasses.asdict(config.gpus),
+        "slos": [_objective_as_dict(objective) for objective in config.objectives],
+        "limits": dataclasses.asdict(config.limits),
+    }
+    return {key: _without_none(value) for key, value in known.items()}
+
+
+def _objective_as_dict(objective: Objective) -> dict[str, Any]:
+    return {
+        "name": objective.name,
+        "indicator": objective.indicator,
+        "threshold_seconds": objective.threshold_seconds,
+        "objective_percent": float(Decimal(repr(objective.objective_ratio)) * 100),
+        "window_days": objective.period_seconds / SECONDS_PER_DAY,
+        "match": dict(objective.match) or None,
+    }
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
+
+
+# --- the keys ----------------------------------------------------------------------------------
+
+TARGET_KEYS: Final = ("name", "url", "engine", "model", "token_file", "token_environment")
+DISCOVERY: Final[Mapping[str, Rule]] = {"processes": rules.flag}
+GPUS: Final[Mapping[str, Rule]] = {
+    "enabled": rules.flag,
+    "timeout_seconds": number("timeout_seconds", 0.1, 60),
+    "processes_every": whole("processes_every", 1, 1000),
+}
+LIMITS: Final[Mapping[str, Rule]] = {
+    "body_bytes": whole("body_bytes", 10_000, 1_000_000_000),
+    "scrape_timeout_seconds": number("scrape_timeout_seconds", 0.1, 299),
+    "series_per_target": whole("series_per_target", 100, 1_000_000),
+    "targets": whole("targets", 1, 1000),
+    "clients": whole("clients", 1, 1000),
+}
+_DOLLARS: Final = number("dollars", 0, 1000)
+
+
+def _config(report: Report, root: Located, bounds: Bounds) -> Config:
+    """What the text says, as far as it is right; the rest is in the report."""
+    if root.value is None:
+        return Config()
+    keys: Mapping[str, Rule] = {
+        "node": rules.word,
+        "listen": config_targets.listen,
+        "interval_seconds": number("interval_seconds", 1, 300),
+        "recent_seconds": number("recent_seconds", 5, 3600),
+        "stalled_after_seconds": number("stalled_after_seconds", 1, 3600),
+        "targets": lambda node: config_targets.read_targets(report, node, bounds.keys()),
+        "discovery": lambda n: Discovery(**rules.section(report, n, "discovery", DISCOVERY)),
+        "models": lambda node: rules.table(report, node, "models", rules.word),
+        "prices": lambda node: Prices(**rules.section(report, node, "prices", _prices(report))),
+        "gpus": lambda node: Gpus(**rules.section(report, node, "gpus", GPUS)),
+        "slos": lambda node: config_slos.read_objectives(report, node),
+        "limits": lambda node: Limits(**rules.section(report, node, "limits", LIMITS)),
+    }
+    values = rules.section(report, root, "", keys)
+    slos = values.pop("slos", None)
+    if slos is not None:
+        values["objectives"] = tuple(placed.objective for placed in slos)
+    config = Config(**values)
+    config_slos.check(report, slos or (), config.targets, config.models, bounds)
+    if rules.has(root, "interval_seconds") == ("interval_seconds" in values):
+        _check_times(report, root, config)
+    _check_sources(report, root, config)
+    return config
+
+
+def _prices(report: Report) -> Mapping[str, Rule]:
+    where = "prices.gpu_dollars_per_hour"
+    return {
+        "gpu_dollars_per_hour": lambda node: rules.table(report, node, where, _DOLLARS),
+        "default_gpu_dollars_per_hour": _DOLLARS,
+    }
+
+
+def _check_times(report: Report, root: Located, config: Config) -> None:
+    """Two reads of one engine may not overlap, and a rate needs two readings in its window."""
+    interval = plain(config.interval_seconds)
+    timeout = config.limits.scrape_timeout_seconds
+    if timeout >= config.interval_seconds:
+        at, said = _culprit(root, ("limits", "scrape_timeout_seconds"))
+        text = f"limits.scrape_timeout_seconds: {plain(timeout)}{said} is not below"
+        report.error(at, f"{text} interval_seconds ({interval}); the next reading would overlap")
+    if config.recent_seconds < config.interval_seconds:
+        at, said = _culprit(root, ("recent_seconds",))
+        text = f"recent_seconds: {plain(config.recent_seconds)}{said} is below"
+        report.error(at, f"{text} interval_seconds ({interval}); no rate could be measured")
+
+
+def _culprit(root: Located, keys: tuple[str, ...]) -> tuple[Located, str]:
+    """Where to point for a value: at itself, or at the interval if it is only a default."""
+    section = rules.find(root, *keys[:-1])
+    if (len(keys) == 1 or section is not root) and rules.has(section, keys[-1]):
+        return rules.find(section, keys[-1]), ""
+    return rules.find(root, "interval_seconds"), ", the default,"
+
+
+def _check_sources(report: Report, root: Located, config: Config) -> None:
+    count, limit = len(config.targets), config.limits.targets
+    if count > limit:
+        text = f"targets: {count} are more than limits.targets ({limit}); raise it or list fewer"
+        report.error(rules.find(root, "targets"), text)
+    if not config.targets and not config.discovery.processes:
+        text = "discovery.processes: false, and no targets: no engine will ever be read"
+        report.warn(rules.find(root, "discovery", "processes"), text)

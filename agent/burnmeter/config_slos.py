@@ -1,0 +1,191 @@
+"""From the `slos` of a config to objectives in base units, and what is doubtful about them.
+
+It decides nothing about burn or windows. Surprising: a threshold is held against the bucket bounds
+of the engines that it can meet, because a histogram cannot say how many requests were faster than a
+value between two of its bounds; that is a warning, and a threshold above the last bound, where
+nothing could ever be late, is an error.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from burnmeter import config_rules as rules
+from burnmeter.config_rules import Report, Rule, RuleError, plain
+from burnmeter.located import Located, shown
+from burnmeter.model import Objective, Target
+from burnmeter.units import SECONDS_PER_DAY
+
+Bounds = Mapping[str, Mapping[str, tuple[float, ...]]]
+"""Engine -> latency indicator -> upper bounds of its buckets, by default, ascending."""
+
+LATENCIES: Final = ("ttft", "itl", "tpot", "duration", "queue")
+COUNTS: Final = ("errors", "availability")
+INDICATORS: Final = (*LATENCIES, *COUNTS)
+TOKEN_LATENCIES: Final = ("ttft", "itl", "tpot")
+NEEDED: Final = {"name": "chat-ttft", "indicator": "ttft", "objective_percent": "95"}
+"""Keys that each objective must have, with an example."""
+WINDOW_DAYS: Final = 30.0
+LONG_SECONDS: Final = 60.0
+"""Nobody waits longer for a token: a threshold above it is likely meant in milliseconds."""
+
+DEFAULTS: Final = (
+    Objective(name="ttft", indicator="ttft", objective_ratio=0.95, threshold_seconds=1.0),
+    Objective(name="tpot", indicator="tpot", objective_ratio=0.95, threshold_seconds=0.1),
+    Objective(name="errors", indicator="errors", objective_ratio=0.99),
+    Objective(name="availability", indicator="availability", objective_ratio=0.995),
+)
+"""What holds for each model where the config does not say `slos`."""
+
+
+class Placed(NamedTuple):
+    """An objective, where it stands and what it is called there."""
+
+    where: str
+    node: Located
+    objective: Objective
+
+
+def read_objectives(report: Report, node: Located) -> list[Placed]:
+    """The list of objectives, as far as they are right."""
+    read = rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w))
+    names: set[str] = set()
+    for where, at, objective in read:
+        if objective.name in names:
+            text = f"{where}.name: `{objective.name}` is the name of another objective above"
+            report.error(rules.find(at, "name"), f"{text}; choose another")
+        names.add(objective.name)
+    return read
+
+
+def _read_objective(report: Report, node: Located, where: str) -> list[Placed]:
+    keys: Mapping[str, Rule] = {
+        "name": rules.slug,
+        "indicator": rules.choice("an indicator", INDICATORS),
+        "threshold_seconds": rules.number("threshold_seconds", 1e-6, 86400),
+        "objective_percent": _percent,
+        "window_days": rules.number("window_days", 1, 366),
+        "match": lambda got: _match(report, got, f"{where}.match"),
+    }
+    values = rules.section(report, node, where, keys)
+    for key in NEEDED:
+        if rules.lacks(node, key, keys):
+            report.error(node, f"{where}: `{key}` is missing; add one like `{key}: {NEEDED[key]}`")
+    indicator = values.get("indicator")
+    if indicator in LATENCIES and rules.lacks(node, "threshold_seconds", keys):
+        text = f"{where}: `threshold_seconds` is missing; below how many seconds is {indicator}"
+        report.error(node, f"{text} good? Add one like `threshold_seconds: 0.5`")
+    if indicator in COUNTS and rules.has(node, "threshold_seconds"):
+        text = f"{where}.threshold_seconds: {indicator} knows no threshold; remove the line"
+        at = rules.find(node, "threshold_seconds")
+        report.error(at, f"{text}, or choose another indicator: {rules.listing(LATENCIES)}")
+    if not NEEDED.keys() <= values.keys():
+        return []
+    objective = Objective(
+        name=values["name"],
+        indicator=values["indicator"],
+        objective_ratio=values["objective_percent"],
+        threshold_seconds=values.get("threshold_seconds"),
+        period_seconds=values.get("window_days", WINDOW_DAYS) * SECONDS_PER_DAY,
+        match=values.get("match", ()),
+    )
+    return [Placed(where, node, objective)]
+
+
+def _percent(node: Located) -> float:
+    """A share of good events in percent, as the ratio it is."""
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 < value < 1:
+            meant = plain(float(Decimal(repr(value)) * 100))
+            raise RuleError(f"{plain(value)} is below 1 percent; did you mean {meant}?")
+        if value == 100:
+            raise RuleError("100 leaves no budget: nothing could ever fail; write one like 99.9")
+    percent = rules.number("objective_percent", 1, 100)(node)
+    # By way of decimals: 99.9 / 100 is 0.9990000000000001 in binary.
+    ratio = float(Decimal(repr(percent)) / 100)
+    if ratio >= 1:
+        raise RuleError(f"{node.text} leaves no budget that can be counted; write one like 99.999")
+    return ratio
+
+
+def _match(report: Report, node: Located, where: str) -> tuple[tuple[str, str], ...]:
+    values = rules.section(report, node, where, {"model": rules.word})
+    return tuple(sorted(values.items()))
+
+
+# --- against targets and engines ---------------------------------------------------------------
+
+
+def check(
+    report: Report,
+    read: Iterable[Placed],
+    targets: Iterable[Target],
+    models: Mapping[str, str],
+    bounds: Bounds,
+) -> None:
+    """What only the rest of the config and the engines can tell."""
+    targets = tuple(targets)
+    known = {target.model for target in targets if target.model is not None} | {*models.values()}
+    for placed in read:
+        engines = _meeting(placed.objective, targets, bounds)
+        _check_threshold(report, placed, engines)
+        for _, model in placed.objective.match:
+            if model not in known:
+                text = f"{placed.where}.match.model: no target and no line of `models` names"
+                hint = rules.suggestion(model, known) or "; right only if an engine calls it so"
+                at = rules.find(placed.node, "match", "model")
+                report.warn(at, f"{text} `{shown(model)}`{hint}")
+
+
+def _check_threshold(report: Report, placed: Placed, engines: Bounds) -> None:
+    """Hold a threshold against the bounds of the engines that it may meet."""
+    threshold, indicator = placed.objective.threshold_seconds, placed.objective.indicator
+    if threshold is None:
+        return
+    at = rules.find(placed.node, "threshold_seconds")
+    known = {
+        name: table[indicator] for name, table in sorted(engines.items()) if table.get(indicator)
+    }
+    name = f"{placed.where}.threshold_seconds: {plain(threshold)}"
+    likely_ms = f"Milliseconds? Write {plain(threshold / 1000)}"
+    if known and all(bounds[-1] < threshold for bounds in known.values()):
+        lasts = rules.listing(f"{engine} ({plain(b[-1])})" for engine, b in known.items())
+        text = f"{name} is above the last bound of {lasts}: nothing could ever be late"
+        report.error(at, f"{text}. {likely_ms}" if threshold >= 1 else text)
+    elif threshold > LONG_SECONDS and indicator in TOKEN_LATENCIES:
+        report.warn(at, f"{name} seconds is long for {indicator}. {likely_ms}")
+    elif off := {engine: b for engine, b in known.items() if threshold not in b}:
+        places = rules.listing(f"{engine} ({_place(threshold, b)})" for engine, b in off.items())
+        text = f"{name} is no bucket bound of {places}"
+        report.warn(at, f"{text}: good counts will be a lower and an upper bound, not exact")
+
+
+def _place(threshold: float, bounds: tuple[float, ...]) -> str:
+    """Where a threshold lies among bounds that do not hold it."""
+    below = [bound for bound in bounds if bound < threshold]
+    above = [bound for bound in bounds if bound > threshold]
+    if not below:
+        return f"below its first, {plain(above[0])}"
+    if not above:
+        return f"above its last, {plain(below[-1])}"
+    return f"between its {plain(below[-1])} and {plain(above[0])}"
+
+
+def _meeting(objective: Objective, targets: Iterable[Target], bounds: Bounds) -> Bounds:
+    """The engines that an objective's threshold must suit.
+
+    Those of the targets it matches, as far as they name one. Otherwise any engine may come, and
+    only a threshold that is a bound of none of them is worth a word.
+    """
+    models = [value for key, value in objective.match if key == "model"]
+    named = {
+        target.engine: bounds[target.engine]
+        for target in targets
+        if target.engine is not None and (not models or target.model in (None, *models))
+    }
+    if named:
+        return named
+    threshold = objective.threshold_seconds
+    suits = any(threshold in table.get(objective.indicator, ()) for table in bounds.values())
+    return {} if suits else bounds

@@ -1,0 +1,147 @@
+"""From the `targets` of a config to Target values; and what any network address there may be.
+
+It opens no connection and resolves no name. Surprising: an address that carries a password is
+refused and repeated in no message; a secret in the query is treated the same.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from burnmeter import config_rules as rules
+from burnmeter.config_rules import SECRET_WORDS, Report, RuleError, given, suggestion
+from burnmeter.located import Located
+from burnmeter.model import Target
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""Scheme -> the port it means. Other schemes are refused."""
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_SECRET_IN_QUERY = re.compile(rf"[?&;][^=&]*({'|'.join(SECRET_WORDS)})", re.IGNORECASE)
+_EXAMPLE: Final = "http://127.0.0.1:8000/metrics"
+
+
+def read_targets(report: Report, node: Located, engines: Collection[str]) -> tuple[Target, ...]:
+    """The list of targets, as far as they are right."""
+    read = rules.items(report, node, "targets", lambda n, w: _read_target(report, n, w, engines))
+    targets: list[Target] = []
+    for where, at, target in read:
+        for earlier in targets:
+            if target.url == earlier.url:
+                text = f"`{_without_query(target.url)}` is the url of {earlier.name} too; keep one"
+                report.error(rules.find(at, "url"), f"{where}.url: {text}")
+            elif target.name == earlier.name:
+                text = f"{where}.name: `{target.name}` is the name of another target above"
+                report.error(rules.find(at, "name"), f"{text}; choose another")
+        targets.append(target)
+    return tuple(targets)
+
+
+def _read_target(
+    report: Report, node: Located, where: str, engines: Collection[str]
+) -> list[tuple[str, Located, Target]]:
+    keys = {
+        "name": rules.word,
+        "url": url,
+        "engine": rules.choice("an engine", engines),
+        "model": rules.word,
+        "token_file": rules.file_name,
+        "token_environment": rules.environment_name,
+    }
+    values = rules.section(report, node, where, keys)
+    if rules.has(node, "token_file") and rules.has(node, "token_environment"):
+        text = f"{where}: `token_file` and `token_environment` name two tokens; keep one"
+        report.error(rules.find(node, "token_environment"), text)
+    if rules.lacks(node, "url", keys):
+        report.error(node, f"{where}: `url` is missing; add one like `url: {_EXAMPLE}`")
+    if "url" not in values:
+        return []
+    values.setdefault("name", _authority(values["url"]))
+    return [(where, node, Target(origin="config", **values))]
+
+
+def url(node: Located) -> str:
+    """The address of an engine's metrics page; without a path, the usual one is added."""
+    text = _safe(node)
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        raise RuleError(f"{given(node)} has no scheme; write {_with_scheme(text)}")
+    if scheme.lower() not in DEFAULT_PORTS:
+        hint = suggestion(scheme, DEFAULT_PORTS)
+        raise RuleError(f"`{scheme}` is no scheme we read{hint or ';'} known: http, https")
+    parts = _split(scheme.lower() + mark + rest)
+    if parts.path in ("", "/"):
+        parts = parts._replace(path="/metrics")
+    return urlunsplit(parts)
+
+
+def listen(node: Located) -> str:
+    """Our own address: host:port. Port 0 takes any free one."""
+    text = _safe(node)
+    host, mark, port = text.rpartition(":")
+    if "://" in text or "/" in text:
+        raise RuleError(f"{given(node)} is a URL; write only host:port, like 127.0.0.1:9778")
+    if not mark or not port.isascii() or not port.isdecimal():
+        raise RuleError(f"{given(node)} is not host:port; write one like 127.0.0.1:9778")
+    if not host:
+        raise RuleError(f"{given(node)} names no host; 0.0.0.0{text} listens on every network")
+    if not _HOST.fullmatch(host):
+        raise RuleError(f"`{host}` is no host; write one like 127.0.0.1 or [::1]")
+    if int(port[:9]) > 65535:
+        raise RuleError(f"port {port} is above 65535, the last one")
+    return text
+
+
+def _authority(address: str) -> str:
+    """host:port of a URL that `url` let pass, with the port that its scheme means."""
+    parts = urlsplit(address)
+    host, mark, port = parts.netloc.rpartition(":")
+    if mark and port.isdecimal():
+        return f"{host}:{port}"
+    return f"{parts.netloc}:{DEFAULT_PORTS[parts.scheme]}"
+
+
+def _without_query(address: str) -> str:
+    """The address as it may be repeated in a message."""
+    return address.partition("?")[0]
+
+
+def _safe(node: Located) -> str:
+    """The text of an address, after all checks whose messages must not repeat it."""
+    if isinstance(node.value, tuple | dict | bool):
+        raise RuleError(f"{given(node)} is no address; write one like {_EXAMPLE}")
+    if "@" in node.text:
+        raise RuleError("an `@` means a user or password; put the secret into a `token_file`")
+    if _SECRET_IN_QUERY.search(node.text):
+        raise RuleError("a secret in the query; put it into a file and name that by `token_file`")
+    if len(node.text) > 2000:
+        raise RuleError(f"the address has {len(node.text)} signs; at most 2000 are allowed")
+    if not node.text or not node.text.isprintable() or " " in node.text:
+        raise RuleError(f"{given(node)} is no address: empty, or with a space or tab in it")
+    return node.text
+
+
+def _with_scheme(text: str) -> str:
+    """What the user may have meant by `8000`, `host:8000`, `//host/metrics` or `http:/host`."""
+    text = re.sub("^(https?)?:?/*", "", text)
+    text = f"127.0.0.1:{text}" if text.isdecimal() else text
+    host = text.partition("/")[0].rpartition(":")[0] or text.partition("/")[0]
+    return f"http://{text}" if _HOST.fullmatch(host) else f"one like {_EXAMPLE}"
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that do not close, or signs that turn into others
+        raise RuleError(f"the host is not readable; write one like {_EXAMPLE}") from None
+    host, port = parts.netloc, ""
+    if not parts.netloc.endswith("]"):
+        host, _, port = parts.netloc.rpartition(":") if ":" in host else (host, "", "")
+    if not _HOST.fullmatch(host):
+        raise RuleError(f"`{host}` is no host; write one like {_EXAMPLE}")
+    if ":" in parts.netloc[len(host) :] and not (port.isascii() and port.isdecimal()):
+        raise RuleError(f"`{port}` is no port; write a number from 1 to 65535")
+    if port and not 1 <= int(port[:9]) <= 65535:
+        raise RuleError(f"port {port} is not between 1 and 65535")
+    return parts

@@ -204,7 +204,7 @@ def _unreadable(number: int, lines: Sequence[str]) -> PageError:
 
 
 def _shown(text: str) -> str:
-    text = text.strip()
+    text = text.strip(" \t\r")
     is_short = len(text) <= SHOWN_CHARACTERS
     return repr(text) if is_short else repr(text[:SHOWN_CHARACTERS]) + "..."
 

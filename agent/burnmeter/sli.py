@@ -56,11 +56,12 @@ def errors(model: str, growth: Growth) -> Tally | None:
     larger and the sum of both have failed; lost requests are an estimate and only in the sum.
     """
     counts = outcomes(model, growth)
-    if ("ok", "engine") not in counts:
+    lost = counts.get(("lost", "estimate"), 0.0)
+    if ("ok", "engine") not in counts and lost == 0:
         return None
-    good = counts["ok", "engine"]
+    good = counts.get(("ok", "engine"), 0.0)
     by_engine, by_http = counts.get(("error", "engine"), 0.0), counts.get(("error", "http"), 0.0)
-    most = by_engine + by_http + counts.get(("lost", "estimate"), 0.0)
+    most = by_engine + by_http + lost
     valid = good + most
     return Tally(valid, good, valid - max(by_engine, by_http))
 

@@ -1,0 +1,300 @@
+"""The whole program in one function: what the sources brought -> what leaves. Pure.
+
+`tick` takes the state and one set of readings, and returns the next state and a Snapshot. Read it
+third, after the picture in agent/README.md and model.py. Totals only ever rise; rates and ratios
+are made last, in views.py, from differences of totals.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from burnmeter import attribution, histograms, sli, slo, watch
+from burnmeter.attribution import Portion, Purse, Tenant
+from burnmeter.dialects import INDICATORS
+from burnmeter.model import (
+    Event,
+    Failure,
+    Gpu,
+    GpuReading,
+    Growth,
+    Histogram,
+    Key,
+    Objective,
+    PageReading,
+    Process,
+    ProcessReading,
+    Share,
+    Spend,
+    Tally,
+    Target,
+)
+from burnmeter.page import Page
+from burnmeter.watch import Look, Terms, Watched
+
+EVENTS_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """All that the sources brought for one tick."""
+
+    at_seconds: float
+    timestamp_seconds: float
+    targets: tuple[Target, ...]
+    """Whom we want to see now: from the config and found."""
+    pages: Mapping[str, tuple[PageReading, Page | None]]
+    """Target's name -> its reading and the page in it, if it could be read."""
+    gpus: GpuReading | None
+    """None: switched off."""
+    processes: ProcessReading | None
+    """None: not looked at in this tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """Totals at one tick, to take recent differences from."""
+
+    at_seconds: float
+    counters: Mapping[Key, float]
+    histograms: Mapping[Key, Histogram]
+    spends: Mapping[Share, Spend]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is remembered between two ticks."""
+
+    started_timestamp_seconds: float
+    at_seconds: float | None = None
+    ticks: int = 0
+    watched: Mapping[str, Watched] = field(default_factory=dict)
+    counters: Mapping[Key, float] = field(default_factory=dict)
+    histograms: Mapping[Key, Histogram] = field(default_factory=dict)
+    ledgers: Mapping[tuple[str, str], slo.Ledger] = field(default_factory=dict)
+    unmeasured: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    purse: Purse = field(default_factory=Purse)
+    gpus: Mapping[str, Gpu] = field(default_factory=dict)
+    """Every GPU ever seen, as last seen: it is paid for whether or not the driver answers."""
+    portions: Mapping[str, tuple[Portion, ...]] = field(default_factory=dict)
+    xids: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    xid_readings: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    processes: Mapping[int, Process] = field(default_factory=dict)
+    past: tuple[Past, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the config says that the middle needs."""
+
+    terms: Terms
+    objectives: tuple[Objective, ...]
+    recent_seconds: float
+    dollars_per_hour: Mapping[str, float | None] = field(default_factory=dict)
+    """By GPU name."""
+
+
+def tick(state: State, readings: Readings, settings: Settings) -> State:
+    """One tick: pages -> growth -> attribution, totals and ledgers -> the next state."""
+    looks = _looks(state, readings, settings.terms)
+    table = readings.processes
+    processes = table.processes if table and table.failure is None else state.processes
+    gpus, lost = _gpus(state, readings.gpus)
+    seconds = 0.0 if state.at_seconds is None else readings.at_seconds - state.at_seconds
+    portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
+    prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
+    purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices)
+    counters, hists = _totals(state, looks.values())
+    xids, xid_readings, xid_events = _xids(state, gpus.values())
+    ledgers, unmeasured = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
+    now = replace(
+        state,
+        at_seconds=readings.at_seconds,
+        ticks=state.ticks + 1,
+        watched={name: found.watched for name, found in looks.items()},
+        counters=counters,
+        histograms=hists,
+        ledgers=ledgers,
+        unmeasured=unmeasured,
+        purse=purse,
+        gpus=gpus,
+        portions=portions,
+        xids=xids,
+        xid_readings=xid_readings,
+        processes=processes,
+    )
+    told = [(kind, name, text) for name, found in looks.items() for kind, text in found.events]
+    events = tuple(
+        Event(timestamp_seconds=readings.timestamp_seconds, kind=kind, subject=subject, text=text)
+        for kind, subject, text in [*told, *lost, *xid_events]
+    )
+    return replace(
+        now,
+        past=_past(state.past, now, settings.recent_seconds),
+        events=(*state.events, *events)[-EVENTS_KEPT:],
+    )
+
+
+# --- targets -------------------------------------------------------------------------------------
+
+
+def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
+    """A look at every target we want to see, and at those that were found and are gone."""
+    looks: dict[str, Look] = {}
+    for target in readings.targets:
+        was = state.watched.get(target.name, Watched(target=target))
+        if target.model != was.target.model or target.served_model != was.target.served_model:
+            was = replace(was, plan=None)
+        was = replace(was, target=target)
+        read = readings.pages.get(target.name)
+        if read is not None:
+            looks[target.name] = watch.look(was, *read, terms)
+    for name, was in state.watched.items():
+        if name not in looks and was.target.origin != "config":
+            gone = watch.vanish(was, readings.at_seconds, terms)
+            if not watch.is_forgotten(gone.watched, readings.at_seconds):
+                looks[name] = gone
+    return looks
+
+
+def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
+    return [
+        Tenant(name, ",".join(found.watched.models), found.watched.target.pid, _is_busy(found))
+        for name, found in looks.items()
+    ]
+
+
+def _is_busy(found: Look) -> bool | None:
+    """Working: requests run, or tokens came. By the engine's word, not by GPU utilisation."""
+    running = found.watched.running
+    if not found.watched.is_up or found.growth is None:
+        return None
+    tokens = sum(v for key, v in found.growth.counters.items() if key.measure == "tokens_total")
+    return (running is not None and running > 0) or tokens > 0
+
+
+# --- totals --------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=50_000)
+def addressed(key: Key, engine: str, target: str) -> Key:
+    """The key with the labels that say where it was counted."""
+    return Key(key.measure, tuple(sorted([*key.labels, ("engine", engine), ("target", target)])))
+
+
+def _totals(state: State, looks: Iterable[Look]) -> tuple[dict[Key, float], dict[Key, Histogram]]:
+    counters, hists = dict(state.counters), dict(state.histograms)
+    for found in looks:
+        if found.growth is None or found.watched.page is None:
+            continue
+        engine, target = found.watched.page.engine, found.watched.target.name
+        for key, grown in found.growth.counters.items():
+            there = addressed(key, engine, target)
+            counters[there] = counters.get(there, 0.0) + grown
+        for key, more in found.growth.histograms.items():
+            there = addressed(key, engine, target)
+            old = hists.get(there)
+            hists[there] = more if old is None else histograms.add(old, more)
+    return counters, hists
+
+
+def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past, ...]:
+    assert now.at_seconds is not None, "a tick sets the time"
+    mark = Past(
+        at_seconds=now.at_seconds,
+        counters=now.counters,
+        histograms=now.histograms,
+        spends=now.purse.spends,
+    )
+    oldest = now.at_seconds - recent_seconds
+    kept = [old for old in past if old.at_seconds >= oldest - 1e-6]
+    return (*kept, mark)
+
+
+# --- objectives ----------------------------------------------------------------------------------
+
+
+def concerns(objective: Objective, model: str) -> bool:
+    """Whether an objective is about a model."""
+    return all(value == model for name, value in objective.match if name == "model")
+
+
+def _ledgers(
+    state: State, looks: Iterable[Look], at_seconds: float, objectives: Sequence[Objective]
+) -> tuple[dict[tuple[str, str], slo.Ledger], dict[tuple[str, str], str | None]]:
+    ledgers: dict[tuple[str, str], slo.Ledger] = {}
+    reasons: dict[tuple[str, str], str | None] = {}
+    by_model: dict[str, list[Look]] = {}
+    for found in looks:
+        for model in found.watched.models:
+            by_model.setdefault(model, []).append(found)
+    for objective in objectives:
+        for model, of_model in by_model.items():
+            if concerns(objective, model):
+                name = objective.name, model
+                tally, seconds, reasons[name] = _sum(objective, model, of_model)
+                ledgers[name] = slo.record(state.ledgers.get(name, ()), at_seconds, tally, seconds)
+    return ledgers, reasons
+
+
+def _sum(
+    objective: Objective, model: str, looks: Sequence[Look]
+) -> tuple[Tally | None, float, str | None]:
+    """The tallies of a model's targets together; measured if any of them was."""
+    parts: list[Tally] = []
+    seconds = 0.0
+    reason = None
+    for found in looks:
+        growth = found.growth or Growth(target="", seconds=0.0, counters={}, histograms={})
+        part = sli.tally(objective, model, growth, found.slice)
+        if part is None:
+            measure = INDICATORS.get(objective.indicator, "requests_total")
+            reason = reason or watch.unmeasured(found.watched, measure) or "nothing was counted"
+        else:
+            parts.append(part)
+            seconds = max(seconds, found.slice.seconds)
+    if not parts:
+        return None, 0.0, reason
+    return Tally(*map(sum, zip(*parts, strict=True))), seconds, None
+
+
+# --- GPUs ----------------------------------------------------------------------------------------
+
+
+def _gpus(
+    state: State, reading: GpuReading | None
+) -> tuple[dict[str, Gpu], list[tuple[str, str, str]]]:
+    """Every GPU known, as it is now; those that did not answer carry a failure."""
+    if reading is None:
+        return {}, []
+    answered = {gpu.uuid: gpu for gpu in reading.gpus}
+    silent = reading.failure or Failure("gone", "the driver no longer lists this GPU")
+    gpus = {
+        uuid: answered.get(uuid) or Gpu(index=g.index, uuid=uuid, name=g.name, failure=silent)
+        for uuid, g in state.gpus.items()
+    }
+    gpus |= answered
+    lost = [
+        ("gpu_lost", f"gpu {gpu.index}", gpu.failure.message)
+        for uuid, gpu in gpus.items()
+        if gpu.failure is not None and uuid in state.gpus and state.gpus[uuid].failure is None
+    ]
+    return gpus, lost
+
+
+def _xids(
+    state: State, gpus: Iterable[Gpu]
+) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int], list[tuple[str, str, str]]]:
+    """XID totals since the agent started; the reader's own counts begin again when it does."""
+    totals, readings = dict(state.xids), dict(state.xid_readings)
+    told: list[tuple[str, str, str]] = []
+    for gpu in gpus:
+        for code, count in gpu.xid_counts.items():
+            before = readings.get((gpu.uuid, code), 0)
+            more = count - before if count >= before else count
+            readings[gpu.uuid, code] = count
+            totals[gpu.uuid, code] = totals.get((gpu.uuid, code), 0) + more
+            if more > 0:
+                told.append(("xid", f"gpu {gpu.index}", f"XID {code} on {gpu.name} {gpu.uuid}"))
+    return totals, readings, told

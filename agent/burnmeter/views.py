@@ -1,0 +1,373 @@
+"""State -> Snapshot: where ratios and rates are made, last, from differences of totals. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from burnmeter import histograms, pipeline, slo
+from burnmeter.dialects import INDICATORS
+from burnmeter.model import (
+    Burn,
+    Event,
+    GpuView,
+    Health,
+    Histogram,
+    Key,
+    Latency,
+    ModelView,
+    Point,
+    Quantile,
+    Snapshot,
+    SourceView,
+    TargetView,
+)
+from burnmeter.pipeline import Past, Settings, State
+from burnmeter.units import TOKENS_PER_MILLION
+from burnmeter.watch import Watched
+
+LATENCIES: Final = {**INDICATORS, "prefill": "prefill_seconds", "decode": "decode_seconds"}
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+WORST_FIRST: Final = ("burning", "not_measured", "good")
+HISTORY_STEP_SECONDS: Final = 15.0
+HISTORY_POINTS: Final = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What the views of one tick share."""
+
+    state: State
+    settings: Settings
+    timestamp_seconds: float
+    at_seconds: float
+    burns: tuple[Burn, ...]
+    history: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+
+
+def latency(histogram: Histogram) -> Latency:
+    """Count, mean and quantiles as intervals."""
+    mean = (
+        histogram.sum / histogram.total if histogram.sum is not None and histogram.total else None
+    )
+    found: dict[str, Quantile] = {}
+    for name, q in QUANTILES.items():
+        interval = histograms.quantile(histogram, q)
+        if interval is not None:
+            found[name] = interval
+    return Latency(count=histogram.total, mean_seconds=mean, quantiles=found)
+
+
+def burns(state: State, objectives: Iterable[slo.Objective]) -> tuple[Burn, ...]:
+    """Every objective on every model it is about."""
+    by_name = {objective.name: objective for objective in objectives}
+    return tuple(
+        slo.burn(
+            by_name[name],
+            model,
+            ledger,
+            unmeasured=state.unmeasured.get((name, model)),
+            counts_events=by_name[name].indicator != "availability",
+        )
+        for (name, model), ledger in sorted(state.ledgers.items())
+        if name in by_name
+    )
+
+
+def burn_events(
+    before: Sequence[Burn], after: Sequence[Burn], timestamp_seconds: float
+) -> tuple[Event, ...]:
+    """What began or ceased to burn between two ticks."""
+    was = {(b.objective.name, b.model): b.state for b in before}
+    found = []
+    for burn in after:
+        old = was.get((burn.objective.name, burn.model))
+        if (burn.state == "burning") == (old == "burning"):
+            continue
+        kind = "burning" if burn.state == "burning" else "recovered"
+        text = f"{burn.objective.name}: {burn.reason}"
+        found.append(
+            Event(timestamp_seconds=timestamp_seconds, kind=kind, subject=burn.model, text=text)
+        )
+    return tuple(found)
+
+
+# --- one model -----------------------------------------------------------------------------------
+
+
+class Recent:
+    """Differences of totals over the recent window, of one model."""
+
+    def __init__(self, frame: Frame, model: str) -> None:
+        self.now = frame.state.past[-1]
+        self.model = ("model", model)
+        known = [past for past in frame.state.past if any(map(self._is_ours, past.counters))]
+        self.then: Past | None = known[0] if len(known) > 1 else None
+        self.seconds = self.now.at_seconds - self.then.at_seconds if self.then else 0.0
+
+    def _is_ours(self, key: Key) -> bool:
+        return self.model in key.labels
+
+    def counter(self, measure: str, **labels: str) -> float | None:
+        """How much the model's counters of `measure` grew; None if it has none."""
+        if self.then is None:
+            return None
+        wanted = {self.model, *labels.items()}
+        found = [
+            value - self.then.counters.get(key, 0.0)
+            for key, value in self.now.counters.items()
+            if key.measure == measure and wanted <= set(key.labels)
+        ]
+        return sum(found) if found else None
+
+    def rate(self, measure: str, **labels: str) -> float | None:
+        """Per second."""
+        grown = self.counter(measure, **labels)
+        return None if grown is None or self.seconds <= 0 else grown / self.seconds
+
+    def histogram(self, measure: str) -> Histogram | None:
+        """All targets of the model together."""
+        merged: Histogram | None = None
+        for key, new in self.now.histograms.items():
+            if self.then is None or key.measure != measure or not self._is_ours(key):
+                continue
+            old = self.then.histograms.get(key)
+            if old is not None and old.bounds != new.bounds:
+                continue
+            part = new if old is None else histograms.subtract(new, old)
+            merged = part if merged is None else histograms.add(merged, part)
+        return merged
+
+    def spent(self, what: Callable[[pipeline.Spend], float | None]) -> float | None:
+        """Dollars or joules of the model's GPUs, busy and idle."""
+        if self.then is None:
+            return None
+        found = []
+        for share, spend in self.now.spends.items():
+            if share.model == self.model[1]:
+                now, old = what(spend), self.then.spends.get(share)
+                if now is None:
+                    return None
+                found.append(now - ((what(old) or 0.0) if old else 0.0))
+        return sum(found) if found else None
+
+
+def _per(amount: float | None, count: float | None, scale: float = 1.0) -> float | None:
+    return None if amount is None or not count else amount / count * scale
+
+
+def error_ratio(recent: Recent) -> tuple[float | None, float | None]:
+    """Failed requests over answered ones: (at least, at most). See sli.errors."""
+
+    def count(outcome: str, by: str) -> float | None:
+        return recent.counter("requests_total", outcome=outcome, counted_by=by)
+
+    good = count("ok", "engine")
+    if good is None:
+        return None, None
+    by_engine, by_http = count("error", "engine") or 0.0, count("error", "http") or 0.0
+    most = by_engine + by_http + (count("lost", "estimate") or 0.0)
+    valid = good + most
+    return _per(max(by_engine, by_http), valid), _per(most, valid)
+
+
+def _gauge(watched: Sequence[Watched], measure: str, model: str) -> list[float]:
+    return [
+        value
+        for one in watched
+        if one.is_up and one.page is not None
+        for key, value in one.page.gauges.items()
+        if key.measure == measure and ("model", model) in key.labels
+    ]
+
+
+def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str]:
+    """The worst of its objectives; and an engine that is dead or stalled needs no window."""
+    for one in watched:
+        if one.is_stalled:
+            return "burning", f"{one.target.name} is stalled: requests run and nothing moves"
+    if watched and not any(one.is_up for one in watched):
+        failure = watched[0].failure
+        said = failure.message if failure else "it was never read"
+        return "burning", f"no engine answers: {said}"
+    for state in WORST_FIRST:
+        found = [b for b in burns_ if b.state == state]
+        if found and (state != "not_measured" or len(found) == len(burns_)):
+            return state, f"{found[0].objective.name}: {found[0].reason}"
+    if any(b.state == "good" for b in burns_):
+        missing = [b.objective.name for b in burns_ if b.state == "not_measured"]
+        return "good", f"not measured: {', '.join(missing)}"
+    return "not_measured", "no objective is set for this model"
+
+
+def model_view(frame: Frame, model: str, watched: Sequence[Watched]) -> ModelView:
+    """One model as it does now."""
+    recent = Recent(frame, model)
+    ours = [b for b in frame.burns if b.model == model]
+    state, reason = _state(watched, ours)
+    lower, upper = error_ratio(recent)
+    generated = recent.counter("tokens_total", kind="generated")
+    kv = _gauge(watched, "kv_cache_used_ratio", model)
+    running = _gauge(watched, "running_requests", model)
+    waiting = _gauge(watched, "waiting_requests", model)
+    found = {short: recent.histogram(measure) for short, measure in LATENCIES.items()}
+    return ModelView(
+        model=model,
+        targets=tuple(one.target.name for one in watched),
+        engines=tuple(sorted({one.page.engine for one in watched if one.page is not None})),
+        state=state,
+        reason=reason,
+        recent_seconds=recent.seconds,
+        running=sum(running) if running else None,
+        waiting=sum(waiting) if waiting else None,
+        kv_cache_used_ratio=max(kv) if kv else None,
+        generated_tokens_per_second=recent.rate("tokens_total", kind="generated"),
+        prompt_tokens_per_second=recent.rate("tokens_total", kind="prompt"),
+        requests_per_second=recent.rate("requests_total", outcome="ok", counted_by="engine"),
+        error_ratio_lower=lower,
+        error_ratio_upper=upper,
+        latencies={name: latency(h) for name, h in found.items() if h is not None},
+        dollars_per_million_tokens=_per(
+            recent.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
+        ),
+        joules_per_token=_per(recent.spent(lambda spend: spend.joules), generated),
+        requests=_totals(frame.state, "requests_total", model, "outcome"),
+        tokens=_totals(frame.state, "tokens_total", model, "kind"),
+        not_available=_not_available(watched),
+        history=frame.history.get(model, ()),
+    )
+
+
+def _totals(state: State, measure: str, model: str, by: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in state.counters.items():
+        labels = dict(key.labels)
+        if key.measure == measure and labels["model"] == model:
+            found[labels[by]] = found.get(labels[by], 0.0) + value
+    return found
+
+
+def _not_available(watched: Sequence[Watched]) -> dict[str, str]:
+    """What none of the model's targets can give."""
+    pages = [one.page.not_available for one in watched if one.page is not None]
+    return {m: why for m, why in pages[0].items() if all(m in p for p in pages)} if pages else {}
+
+
+def point(view: ModelView, burns_: Sequence[Burn], timestamp_seconds: float) -> Point:
+    """A model's moment, for its small charts."""
+    ttft = view.latencies.get("ttft")
+    p95 = ttft.quantiles.get("p95") if ttft else None
+    fast = [b.windows[0].burn_upper for b in burns_ if b.model == view.model and b.windows]
+    known = [value for value in fast if value is not None]
+    return Point(
+        timestamp_seconds,
+        view.generated_tokens_per_second,
+        p95.upper_seconds if p95 else None,
+        view.error_ratio_upper,
+        max(known) if known else None,
+    )
+
+
+def lengthen(
+    history: Mapping[str, tuple[Point, ...]], points: Mapping[str, Point]
+) -> dict[str, tuple[Point, ...]]:
+    """The history with one more point each, if the last is old enough; the latest always shows."""
+    longer: dict[str, tuple[Point, ...]] = {}
+    for model, latest in points.items():
+        old = history.get(model, ())
+        fixed = old[:-1] if len(old) > 1 and _too_close(old[-2], old[-1]) else old
+        longer[model] = (*fixed, latest)[-HISTORY_POINTS:]
+    return longer
+
+
+def _too_close(one: Point, other: Point) -> bool:
+    return other.timestamp_seconds - one.timestamp_seconds < HISTORY_STEP_SECONDS
+
+
+# --- targets and GPUs ----------------------------------------------------------------------------
+
+
+def target_view(one: Watched, at_seconds: float) -> TargetView:
+    """One target as it is now."""
+    words = sorted(one.plan.models) if one.plan else []
+    return TargetView(
+        target=one.target.name,
+        url=one.target.url,
+        origin=one.target.origin,
+        engine=one.page.engine if one.page else one.target.engine,
+        role=one.page.role if one.page else None,
+        version=one.page.version if one.page else None,
+        model=", ".join(one.models) or None,
+        engine_model=", ".join(words) or None,
+        is_up=one.is_up,
+        is_stalled=one.is_stalled,
+        failure=one.failure,
+        duration_seconds=one.duration_seconds,
+        age_seconds=None if one.page_at_seconds is None else at_seconds - one.page_at_seconds,
+        restarts=one.restarts,
+        unknown_families=one.page.unknown_families if one.page else (),
+        body_bytes=one.body_bytes,
+        pid=one.target.pid,
+    )
+
+
+def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
+    state, prices = frame.state, frame.settings.dollars_per_hour
+    return tuple(
+        GpuView(
+            gpu=gpu,
+            shares=tuple(portion.share for portion in state.portions.get(gpu.uuid, ())),
+            dollars_per_hour=prices.get(gpu.name),
+        )
+        for gpu in sorted(state.gpus.values(), key=lambda gpu: gpu.index)
+    )
+
+
+def _gauges(watched: Iterable[Watched]) -> dict[Key, float]:
+    return {
+        pipeline.addressed(key, one.page.engine, one.target.name): value
+        for one in watched
+        if one.is_up and one.page is not None
+        for key, value in one.page.gauges.items()
+    }
+
+
+def model_views(frame: Frame) -> tuple[ModelView, ...]:
+    """Every model of the node, by name."""
+    by_model: dict[str, list[Watched]] = {}
+    for one in frame.state.watched.values():
+        for model in one.models:
+            by_model.setdefault(model, []).append(one)
+    return tuple(model_view(frame, model, by_model[model]) for model in sorted(by_model))
+
+
+def snapshot(
+    frame: Frame,
+    *,
+    version: str,
+    node: str,
+    is_simulated: bool,
+    sources: tuple[SourceView, ...],
+    health: Health,
+    models: tuple[ModelView, ...],
+) -> Snapshot:
+    """All that leaves at one tick."""
+    state = frame.state
+    return Snapshot(
+        version=version,
+        node=node,
+        is_simulated=is_simulated,
+        timestamp_seconds=frame.timestamp_seconds,
+        started_timestamp_seconds=state.started_timestamp_seconds,
+        interval_seconds=frame.settings.terms.interval_seconds,
+        models=models,
+        targets=tuple(target_view(one, frame.at_seconds) for one in state.watched.values()),
+        gpus=_gpu_views(frame),
+        sources=sources,
+        burns=frame.burns,
+        spends=state.purse.spends,
+        counters=state.counters,
+        histograms=state.histograms,
+        gauges=_gauges(state.watched.values()),
+        events=state.events,
+        health=health,
+    )

@@ -1,0 +1,259 @@
+"""One target, one look: what we knew and what came back -> what we know and what happened. Pure.
+
+Here the states of a target are decided: up, down, stalled, restarted, gone; and whether a stretch
+of time was good, bad or not measured. Time, threads and sockets are loop.py's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from burnmeter import growth
+from burnmeter.dialects import Dialect
+from burnmeter.errors import PageError
+from burnmeter.model import EnginePage, Failure, Growth, PageReading, Target
+from burnmeter.normalise import Plan, normalise, plan
+from burnmeter.page import Page
+from burnmeter.sli import Slice
+
+DOWN_KINDS: Final = {"refused", "timeout", "unreachable", "gone"}
+"""Failures in which users are not served either. Other kinds only mean that we cannot read."""
+DEAD_KINDS: Final = {"refused", "gone"}
+"""Failures after which nothing that was in flight can still finish."""
+FORGET_AFTER_SECONDS: Final = 3600.0
+"""A process that was found and is gone stays on show this long: somebody must see that it died."""
+MISSED_INTERVALS: Final = 3.0
+"""A look this many intervals late was not watched: a suspended agent measures nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a look needs to know besides the target."""
+
+    dialects: Mapping[str, Dialect]
+    model_names: Mapping[str, str]
+    interval_seconds: float
+    stalled_after_seconds: float
+    watching_since_timestamp_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What is known of one target."""
+
+    target: Target
+    seen: growth.Seen | None = None
+    plan: Plan | None = None
+    page: EnginePage | None = None
+    """The last page that could be read."""
+    page_at_seconds: float | None = None
+    looked_at_seconds: float | None = None
+    failure: Failure | None = None
+    is_stalled: bool | None = None
+    moved_at_seconds: float | None = None
+    progress: tuple[float, ...] = ()
+    restarts: int = 0
+    duration_seconds: float = 0.0
+    body_bytes: int = 0
+    gone_since_seconds: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """The last look gave a page."""
+        return self.page is not None and self.failure is None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Our names of its models; the target's own name until a page has said."""
+        if self.plan is None:
+            return (self.target.model or self.target.served_model or self.target.name,)
+        return tuple(sorted({name for name in self.plan.models.values() if name}))
+
+    @property
+    def running(self) -> float | None:
+        """Requests in its batches, if it is up and says so."""
+        if self.page is None or self.failure is not None:
+            return None
+        found = [v for key, v in self.page.gauges.items() if key.measure == "running_requests"]
+        return sum(found) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look told."""
+
+    watched: Watched
+    growth: Growth | None
+    slice: Slice
+    events: tuple[tuple[str, str], ...]
+    """(kind, text), for people."""
+
+
+def model_namer(target: Target, model_names: Mapping[str, str]) -> Callable[[str], str]:
+    """How this target's word for a model becomes ours.
+
+    In this order: the config's word for the target, the config's mapping of the engine's word, of
+    the served name, the served name of a page without a word, the engine's word, the target's name.
+    """
+
+    def name(word: str) -> str:
+        served = target.served_model
+        if target.model is not None:
+            return target.model
+        if word in model_names:
+            return model_names[word]
+        if served is not None and served in model_names:
+            return model_names[served]
+        return word or served or target.name
+
+    return name
+
+
+def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) -> Look:
+    """Take in one reading. `page` is its text as read, None if none could be read."""
+    failure, new_plan = reading.failure, was.plan
+    if page is not None:
+        try:
+            new_plan = _plan(was, page, terms)
+        except PageError as error:
+            failure, page = Failure(error.kind, error.message), None
+    base = replace(
+        was,
+        failure=failure,
+        plan=new_plan,
+        looked_at_seconds=reading.at_seconds,
+        duration_seconds=reading.duration_seconds,
+        body_bytes=reading.body_bytes,
+        gone_since_seconds=None,
+    )
+    if page is None or new_plan is None:
+        return _missed(was, base, reading.at_seconds, terms)
+    return _met(was, base, normalise(page, new_plan), reading.at_seconds, terms)
+
+
+def vanish(was: Watched, at_seconds: float, terms: Terms) -> Look:
+    """The process that was this target is no longer there."""
+    failure = Failure("gone", f"the process {was.target.pid} that listened is no longer there")
+    since = was.gone_since_seconds if was.gone_since_seconds is not None else at_seconds
+    base = replace(was, failure=failure, looked_at_seconds=at_seconds, gone_since_seconds=since)
+    return _missed(was, base, at_seconds, terms)
+
+
+def is_forgotten(watched: Watched, at_seconds: float) -> bool:
+    """Gone for so long that it need not be shown any more."""
+    since = watched.gone_since_seconds
+    return since is not None and at_seconds - since > FORGET_AFTER_SECONDS
+
+
+def _plan(was: Watched, page: Page, terms: Terms) -> Plan:
+    if was.plan is not None and was.plan.series == page.series:
+        return was.plan
+    name = model_namer(was.target, terms.model_names)
+    return plan(page, terms.dialects, engine=was.target.engine, name=name)
+
+
+def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look:
+    """No page: bad time if users are not served either, else time that was not measured."""
+    failure = now.failure
+    assert failure is not None, "a reading has a page or a failure"
+    grown, seen = None, now.seen
+    if failure.kind in DEAD_KINDS and seen is not None and any(seen.in_flight.values()):
+        seen, grown = growth.bury(seen)
+    is_good = False if failure.kind in DOWN_KINDS else None
+    events: tuple[tuple[str, str], ...] = ()
+    if was.failure is None or was.failure.kind != failure.kind:
+        events = (("down", failure.message),)
+    now = replace(now, seen=seen, is_stalled=None, moved_at_seconds=None, progress=())
+    return Look(
+        watched=now, growth=grown, slice=_slice(was, at_seconds, is_good, terms), events=events
+    )
+
+
+def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms: Terms) -> Look:
+    """A page: what grew, and whether anything moved."""
+    target, dialect = now.target, terms.dialects[page.engine]
+    seen, grown = growth.grow(
+        was.seen,
+        page,
+        at_seconds=at_seconds,
+        identity=growth.Identity(
+            page.started_timestamp_seconds, target.pid, target.started_timestamp_seconds
+        ),
+        watching_since_timestamp_seconds=terms.watching_since_timestamp_seconds,
+        interval_seconds=terms.interval_seconds,
+        cancelled_estimate=dialect.cancelled_estimate,
+    )
+    progress = _progress(page, dialect)
+    moved = progress != was.progress or was.moved_at_seconds is None or grown.is_restart
+    moved_at = at_seconds if moved else was.moved_at_seconds
+    now = replace(
+        now,
+        seen=seen,
+        page=page,
+        page_at_seconds=at_seconds,
+        progress=progress,
+        moved_at_seconds=moved_at,
+        restarts=now.restarts + grown.is_restart,
+    )
+    now = replace(now, is_stalled=_is_stalled(now, at_seconds, terms.stalled_after_seconds))
+    return Look(
+        watched=now,
+        growth=grown,
+        slice=_slice(was, at_seconds, not now.is_stalled, terms),
+        events=_events(was, now, grown, terms),
+    )
+
+
+def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
+    """What moves while an engine works: in the dialect's order, so that two looks compare."""
+    wanted = set(dialect.progress)
+    counters = [sum(p.values()) for key, p in page.counters.items() if key.measure in wanted]
+    return (*counters, *(v for key, v in page.gauges.items() if key.measure in wanted))
+
+
+def _is_stalled(now: Watched, at_seconds: float, after_seconds: float) -> bool | None:
+    running = now.running
+    if running is None or now.moved_at_seconds is None:
+        return None
+    return running > 0 and at_seconds - now.moved_at_seconds >= after_seconds
+
+
+def _slice(was: Watched, at_seconds: float, is_good: bool | None, terms: Terms) -> Slice:
+    if was.looked_at_seconds is None:
+        return Slice(0.0, is_good)
+    seconds = at_seconds - was.looked_at_seconds
+    watched = seconds <= MISSED_INTERVALS * terms.interval_seconds
+    return Slice(seconds, is_good if watched else None)
+
+
+def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    if grown.is_restart:
+        lost = sum(v for key, v in grown.counters.items() if ("outcome", "lost") in key.labels)
+        text = f"the engine restarted; about {lost:g} requests were lost" if lost else ""
+        found.append(("restart", text or "the engine restarted"))
+    if was.failure is not None or was.page is None:
+        found.append(("up", "the engine answers"))
+    if now.is_stalled and not was.is_stalled:
+        found.append(
+            (
+                "stalled",
+                f"{now.running:g} requests run and nothing has moved"
+                f" for {terms.stalled_after_seconds:g} s",
+            )
+        )
+    if was.is_stalled and now.is_stalled is False:
+        found.append(("resumed", "the engine moves again"))
+    if grown.gap_seconds > 0 and not grown.is_first_sight and was.failure is None:
+        found.append(("gap", f"not watched for {grown.gap_seconds:.0f} s"))
+    return tuple(found)
+
+
+def unmeasured(watched: Watched, measure: str) -> str | None:
+    """Why this target's last look gave nothing for `measure`, if it says so."""
+    if not watched.is_up:
+        failure = watched.failure
+        return f"{watched.target.name}: {failure.message}" if failure else "not read yet"
+    assert watched.page is not None, "a target that is up has a page"
+    why = watched.page.not_available.get(measure)
+    return why and f"{watched.target.name}: {why}"

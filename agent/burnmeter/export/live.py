@@ -1,0 +1,281 @@
+"""The live page: one Snapshot as HTML that a person can judge at 3 am.
+
+It chooses what is said first and in which words; the markup is in web_files/ and the numbers'
+words are in words.py. It measures nothing: the only sums are of dollars, joules and GPU seconds,
+which add up. Text from outside (names, reasons) reaches the page only through autoescape.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from burnmeter.export import charts, words
+from burnmeter.model import FAILURE_KINDS, Burn, Failure, GpuView, ModelView, Snapshot
+
+FILES: Final = Path(__file__).parent / "web_files"
+_RANK = {"burning": 0, "not_measured": 1, "good": 2}
+
+
+def stale_after_seconds(snapshot: Snapshot) -> float:
+    """The age from which a Snapshot no longer says how things are."""
+    return 3 * snapshot.interval_seconds + 10
+
+
+def page(snapshot: Snapshot) -> bytes:
+    """The whole live page."""
+    text = (
+        _environment()
+        .get_template("live.html")
+        .render(
+            snapshot=snapshot,
+            verdict=verdict(snapshot),
+            attention=attention(snapshot),
+            cards=cards(snapshot),
+            money=money(snapshot),
+            hourly=hourly_dollars(snapshot.gpus),
+            stale_after_seconds=stale_after_seconds(snapshot),
+        )
+    )
+    return text.encode("utf-8", "replace")
+
+
+def waiting() -> bytes:
+    """What is shown before the first reading."""
+    return _environment().get_template("waiting.html").render().encode()
+
+
+# --- what is said first ----------------------------------------------------------------------
+
+
+class Verdict(NamedTuple):
+    """The node in one sentence."""
+
+    state: str
+    text: str
+
+
+def verdict(snapshot: Snapshot) -> Verdict:
+    """The worst state of the node's models, with who and why."""
+    models = snapshot.models
+    burning = [model for model in models if model.state == "burning"]
+    unknown = [model for model in models if model.state not in ("burning", "good")]
+    if burning:
+        names = words.some([_with_cause(model, snapshot.burns) for model in burning])
+        verb = "is burning its budget" if len(burning) == 1 else "are burning their budgets"
+        return Verdict("burning", f"{_of(len(burning), len(models))} {verb}: {names}")
+    if unknown:
+        names = words.some([model.model for model in unknown])
+        verb = "is" if len(unknown) == 1 else "are"
+        return Verdict(
+            "not_measured", f"{_of(len(unknown), len(models))} {verb} not measured: {names}"
+        )
+    if models:
+        who = models[0].model if len(models) == 1 else f"All {len(models)} models"
+        verb = "is" if len(models) == 1 else "are"
+        return Verdict("good", f"{who} {verb} good enough right now")
+    if snapshot.targets:
+        return Verdict("not_measured", "No engine on this node answers")
+    return Verdict("not_measured", "No engine was found on this node")
+
+
+def _of(some: int, all_: int) -> str:
+    return f"{some} of {all_} models"
+
+
+def _with_cause(model: ModelView, burns: Iterable[Burn]) -> str:
+    causes = [
+        words.objective(burn.objective)
+        for burn in burns
+        if burn.model == model.model and burn.state == "burning"
+    ]
+    return f"{model.model}, {words.some(causes)}" if causes else model.model
+
+
+class Attention(NamedTuple):
+    """One thing that somebody must look at, worst first."""
+
+    kind: str
+    """page, ticket, or look."""
+    subject: str
+    text: str
+    anchor: str
+
+
+def attention(snapshot: Snapshot) -> list[Attention]:
+    """Everything that is wrong and has an owner: budgets, engines, GPUs, the agent itself."""
+    return [
+        *_burning_objectives(snapshot),
+        *_failing_parts(snapshot),
+        *(
+            Attention("look", "burnmeter", f"reached its limit {name}, {times} times", "agent")
+            for name, times in snapshot.health.limits_reached.items()
+            if times
+        ),
+    ]
+
+
+def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
+    place = {view.model: index for index, view in enumerate(snapshot.models)}
+    found = [
+        Attention(
+            burn.severity or "look",
+            burn.model,
+            f"{words.objective(burn.objective)}: {burn.reason}",
+            f"model-{place[burn.model]}" if burn.model in place else "models",
+        )
+        for burn in snapshot.burns
+        if burn.state == "burning"
+    ]
+    return sorted(found, key=lambda item: item.kind != "page")
+
+
+def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
+    for view in snapshot.targets:
+        if not view.is_up:
+            yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
+        elif view.is_stalled:
+            yield Attention("look", view.target, "is stalled: no token moves", "targets")
+    for gpu in snapshot.gpus:
+        if gpu.gpu.failure is not None:
+            yield Attention("look", f"GPU {gpu.gpu.index}", failure(gpu.gpu.failure), "gpus")
+    for source in snapshot.sources:
+        if source.failure is not None and source.failure.kind != "disabled":
+            text = f"cannot be read: {failure(source.failure)}"
+            yield Attention("look", source.source, text, "sources")
+
+
+def failure(value: Failure | None) -> str:
+    """Why a source gave nothing, in words."""
+    if value is None:
+        return "no reason is known"
+    return value.message or FAILURE_KINDS.get(value.kind, value.kind)
+
+
+# --- models ------------------------------------------------------------------------------------
+
+
+class Card(NamedTuple):
+    """One model with its objectives and charts."""
+
+    view: ModelView
+    anchor: str
+    burns: tuple[Burn, ...]
+    tokens: charts.Chart
+    ttft: charts.Chart
+    burn: charts.Chart
+    ttft_threshold_seconds: float | None
+
+
+def cards(snapshot: Snapshot) -> list[Card]:
+    """The models, worst first, else in the Snapshot's order."""
+    made = [
+        _card(view, f"model-{place}", snapshot.burns) for place, view in enumerate(snapshot.models)
+    ]
+    return sorted(made, key=lambda card: _RANK.get(card.view.state, 1))
+
+
+def _card(view: ModelView, anchor: str, burns: tuple[Burn, ...]) -> Card:
+    own = tuple(burn for burn in burns if burn.model == view.model)
+    thresholds = [
+        burn.objective.threshold_seconds for burn in own if burn.objective.indicator == "ttft"
+    ]
+    threshold = thresholds[0] if thresholds else None
+    past = view.history
+    return Card(
+        view=view,
+        anchor=anchor,
+        burns=own,
+        tokens=charts.chart(
+            [(point.timestamp_seconds, point.generated_tokens_per_second) for point in past]
+        ),
+        ttft=charts.chart(
+            [(point.timestamp_seconds, point.ttft_p95_upper_seconds) for point in past],
+            reference=threshold,
+            is_stepped=True,
+        ),
+        burn=charts.chart([(point.timestamp_seconds, point.burn) for point in past], reference=1.0),
+        ttft_threshold_seconds=threshold,
+    )
+
+
+# --- money -------------------------------------------------------------------------------------
+
+
+class Account(NamedTuple):
+    """What one model, or nobody, has used since the agent started."""
+
+    model: str
+    busy_gpu_seconds: float
+    idle_gpu_seconds: float
+    dollars: float | None
+    joules: float | None
+
+
+def money(snapshot: Snapshot) -> list[Account]:
+    """Who used the GPUs, the largest part first; nobody's part is one of them."""
+    names = dict.fromkeys(share.model for share in snapshot.spends)
+    accounts = [_account(snapshot, name) for name in names]
+    return sorted(accounts, key=lambda a: -(a.busy_gpu_seconds + a.idle_gpu_seconds))
+
+
+def _account(snapshot: Snapshot, name: str) -> Account:
+    own = [(share, spend) for share, spend in snapshot.spends.items() if share.model == name]
+    busy = sum(spend.gpu_seconds for share, spend in own if share.state == "busy")
+    return Account(
+        model=name,
+        busy_gpu_seconds=busy,
+        idle_gpu_seconds=sum(spend.gpu_seconds for _, spend in own) - busy,
+        dollars=_sum(spend.dollars for _, spend in own),
+        joules=_sum(spend.joules for _, spend in own),
+    )
+
+
+def hourly_dollars(gpus: Iterable[GpuView]) -> float | None:
+    """What the node costs per hour, if the price of every GPU is known."""
+    return _sum(view.dollars_per_hour for view in gpus)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum, unless a part of it (or every part) is not known."""
+    known = list(values)
+    return None if not known or None in known else sum(v for v in known if v is not None)
+
+
+# --- templates ---------------------------------------------------------------------------------
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    said = (
+        *(words.seconds, words.bound, words.quantile, words.number, words.count, words.dollars),
+        *(words.ratio, words.ratio_range, words.burn, words.budget, words.size, words.unit),
+        *(words.span, words.moment, words.stamp, words.objective, words.promise),
+        *(charts.burn_width, charts.bar_width, failure),
+    )
+    environment.filters.update({filter_.__name__: filter_ for filter_ in said})
+    environment.globals.update(
+        INDICATORS=words.INDICATORS,
+        STATES=words.STATES,
+        METHODS=words.METHODS,
+        NOT_MEASURED=words.NOT_MEASURED,
+        style=_fingerprint("style.css"),
+        script=_fingerprint("live.js"),
+    )
+    return environment
+
+
+def _fingerprint(name: str) -> str:
+    """Changes with the file, so that a browser never pairs a new page with an old style."""
+    return sha256((FILES / name).read_bytes()).hexdigest()[:12]

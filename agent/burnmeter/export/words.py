@@ -1,0 +1,221 @@
+"""How numbers are said to people: the live page and the terminal share these words.
+
+It formats and nothing else: no markup, no colour, no arithmetic over several values. Rounding
+happens here only, and never towards a nicer verdict: 99.97 % is not "100 %", and a small error rate
+is not "0 %". None is always NOT_MEASURED, and 0 is always a 0.
+"""
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from burnmeter.model import Objective, Quantile
+from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
+
+NOT_MEASURED: Final = "–"
+
+_LARGE = ((1e12, "T"), (1e9, "G"), (TOKENS_PER_MILLION, "M"), (1e3, "k"))
+_BINARY = ((1024.0**4, "TiB"), (1024.0**3, "GiB"), (1024.0**2, "MiB"), (1024.0, "KiB"))
+_SPANS = ((SECONDS_PER_DAY, "d"), (SECONDS_PER_HOUR, "h"), (60.0, "min"), (1.0, "s"))
+
+INDICATORS: Final = {
+    "ttft": "TTFT",
+    "itl": "ITL",
+    "tpot": "TPOT",
+    "duration": "request duration",
+    "queue": "queue time",
+    "prefill": "prefill",
+    "decode": "decode",
+    "errors": "errors",
+    "availability": "availability",
+}
+"""Short name of an indicator or latency measure -> how it is said."""
+
+STATES: Final = {"good": "good", "burning": "burning", "not_measured": "not measured"}
+
+METHODS: Final = {
+    "process_tree": "by process tree, exact",
+    "equal_split": "split equally, a guess",
+    "none": "owner not known",
+}
+"""How an attribution was made -> how it is said."""
+
+
+def _plain(value: float, digits: int) -> str:
+    """At most `digits` significant digits, no exponent, no trailing zeros."""
+    text = format(Decimal(f"{value:.{digits}g}"), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def seconds(value: float | None) -> str:
+    """A duration as long as a request: `83 ms`, `1.2 s`, `140 s`."""
+    if value is None:
+        return NOT_MEASURED
+    for unit, factor in (("µs", 1e6), ("ms", 1e3), ("s", 1.0)):
+        scaled = value * factor
+        text = _plain(scaled, 2) if scaled < 10 else f"{scaled:.0f}"
+        # The rounded text decides: 999.7 ms is said as 1 s, never as 1000 ms.
+        if unit == "s" or (scaled > 0 and float(text) < 1000):
+            break
+    return f"{text} {unit}"
+
+
+def bound(value: float) -> str:
+    """A bucket's bound or a threshold, which is exact and therefore not rounded: `0.25 s`."""
+    if 0 < value <= 0.1:
+        return f"{_plain(value * 1e3, 6)} ms"
+    return f"{_plain(value, 6)} s"
+
+
+def quantile(value: Quantile | None) -> str:
+    """A quantile as the bucket that holds it: `0.25–0.5 s`, `≤ 5 ms`, `above 2560 s`."""
+    if value is None:
+        return NOT_MEASURED
+    if value.upper_seconds is None:
+        return f"above {bound(value.lower_seconds)}"
+    upper = bound(value.upper_seconds)
+    if value.lower_seconds <= 0:
+        return f"≤ {upper}"
+    factor = 1e3 if upper.endswith(" ms") else 1.0
+    return f"{_plain(value.lower_seconds * factor, 6)}–{upper}"
+
+
+def number(value: float | None) -> str:
+    """Three digits and an SI prefix: `0.42`, `12.3`, `1.23 k`, `4 M`."""
+    if value is None:
+        return NOT_MEASURED
+    for factor, prefix in _LARGE:
+        if abs(value) >= factor * 0.9995:
+            return f"{_plain(value / factor, 3)} {prefix}"
+    return _plain(value, 3)
+
+
+def count(value: float | None) -> str:
+    """A whole number in full: `12,345`."""
+    return NOT_MEASURED if value is None else f"{value:,.0f}"
+
+
+def dollars(value: float | None) -> str:
+    """`$0.42`, `$1,234`, `$0.0031`, `$0`."""
+    if value is None:
+        return NOT_MEASURED
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    if size >= 1000:
+        return f"{sign}${size:,.0f}"
+    if size >= 0.1:
+        return f"{sign}${size:.2f}"
+    return f"{sign}${_plain(size, 2)}"
+
+
+def _percent(value: float) -> str:
+    percent = abs(value) * 100
+    if 0 < percent < 0.001:
+        text = "<0.001"
+    elif 99 < percent < 100:
+        text = _plain(math.floor(percent * 1000) / 1000, 6)
+    else:
+        text = f"{percent:.0f}" if percent >= 1000 else _plain(percent, 3 if percent >= 10 else 2)
+    return f"−{text}" if value < 0 else text
+
+
+def ratio(value: float | None) -> str:
+    """`1.2 %`; `99.97 %` is never rounded to 100, nor `<0.001 %` to 0."""
+    return NOT_MEASURED if value is None else f"{_percent(value)} %"
+
+
+def ratio_range(lower: float | None, upper: float | None) -> str:
+    """A ratio known between two bounds: `1.2 %` if they are said the same, else `1.2–3.4 %`."""
+    if lower is None or upper is None:
+        return NOT_MEASURED
+    low, high = _percent(lower), _percent(upper)
+    return f"{low} %" if low == high else f"{low}–{high} %"
+
+
+def burn(lower: float | None, upper: float | None) -> str:
+    """How many times faster than the budget allows: `14.4×`, `3.1–12×`."""
+    if lower is None or upper is None:
+        return NOT_MEASURED
+    low, high = (f"{x:.0f}" if x >= 100 else _plain(x, 3) for x in (lower, upper))
+    return f"{low}×" if low == high else f"{low}–{high}×"
+
+
+def budget(left_ratio: float | None) -> str:
+    """What is left of an error budget: `62 % left`, `overspent by 34 %`."""
+    if left_ratio is None:
+        return "not measured"
+    if left_ratio < 0:
+        return f"overspent by {ratio(-left_ratio)}"
+    return f"{ratio(left_ratio)} left"
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units: `61.2 GiB`."""
+    if value is None:
+        return NOT_MEASURED
+    for factor, unit in _BINARY:
+        if value >= factor * 0.9995:
+            return f"{_plain(value / factor, 3)} {unit}"
+    return f"{value:.0f} B"
+
+
+def unit(value: float | None, name: str) -> str:
+    """A number with its unit, as `412 W` or `71 °C`; without a unit if there is no number."""
+    return NOT_MEASURED if value is None else f"{number(value)} {name}"
+
+
+def span(value: float | None) -> str:
+    """A time as long as a watch or a window: `42 s`, `5 min`, `2 h 5 min`, `30 d`."""
+    if value is None:
+        return NOT_MEASURED
+    if 0 < value < 1:
+        return "<1 s"
+    if value < 120:
+        return f"{max(value, 0.0):.0f} s"
+    for place, (length, name) in enumerate(_SPANS[:-1]):
+        if value < length:
+            continue
+        whole, rest = divmod(value, length)
+        smaller_length, smaller = _SPANS[place + 1]
+        few = int(rest // smaller_length)
+        return f"{whole:.0f} {name}" + (f" {few} {smaller}" if few and length > 60 else "")
+    raise AssertionError("two minutes are longer than the last span")
+
+
+def moment(timestamp_seconds: float) -> str:
+    """`03:12:07 UTC`."""
+    return datetime.fromtimestamp(timestamp_seconds, UTC).strftime("%H:%M:%S UTC")
+
+
+def stamp(timestamp_seconds: float) -> str:
+    """ISO 8601, for machines and for titles."""
+    return datetime.fromtimestamp(timestamp_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def objective(value: Objective) -> str:
+    """What is promised, short: `TTFT below 1 s`."""
+    name = INDICATORS.get(value.indicator, value.indicator)
+    if value.threshold_seconds is None:
+        return name
+    return f"{name} below {bound(value.threshold_seconds)}"
+
+
+def promise(value: Objective) -> str:
+    """What is promised, in full: `99.5 % with TTFT below 1 s, over 30 d`."""
+    share = f"{_plain(value.objective_ratio * 100, 6)} %"
+    what = objective(value)
+    if value.indicator == "errors":
+        what = "without error"
+    elif value.indicator == "availability":
+        what = "available"
+    else:
+        what = f"with {what}"
+    return f"{share} {what}, over {span(value.period_seconds)}"
+
+
+def some(names: list[str], limit: int = 3) -> str:
+    """A list in a sentence: `a, b and c`, `a, b, c and 4 more`."""
+    shown = names[:limit]
+    if len(names) > limit:
+        shown.append(f"{len(names) - limit} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -403,6 +403,10 @@ class GpuView:
     gpu: Gpu
     shares: tuple[Share, ...]
     dollars_per_hour: float | None
+    energy_joules: float | None = None
+    """Since the agent started."""
+    xid_totals: Mapping[int, int] = field(default_factory=dict)
+    """XID code -> times seen since the agent started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """State -> Snapshot: where ratios and rates are made, last, from differences of totals. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from burnmeter import histograms, pipeline, slo
@@ -15,10 +15,12 @@ from burnmeter.model import (
     Key,
     Latency,
     ModelView,
+    Objective,
     Point,
     Quantile,
     Snapshot,
     SourceView,
+    Spend,
     TargetView,
 )
 from burnmeter.pipeline import Past, Settings, State
@@ -57,7 +59,7 @@ def latency(histogram: Histogram) -> Latency:
     return Latency(count=histogram.total, mean_seconds=mean, quantiles=found)
 
 
-def burns(state: State, objectives: Iterable[slo.Objective]) -> tuple[Burn, ...]:
+def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
     """Every objective on every model it is about."""
     by_name = {objective.name: objective for objective in objectives}
     return tuple(
@@ -137,7 +139,7 @@ class Recent:
             merged = part if merged is None else histograms.add(merged, part)
         return merged
 
-    def spent(self, what: Callable[[pipeline.Spend], float | None]) -> float | None:
+    def spent(self, what: Callable[[Spend], float | None]) -> float | None:
         """Dollars or joules of the model's GPUs, busy and idle."""
         if self.then is None:
             return None
@@ -233,7 +235,6 @@ def model_view(frame: Frame, model: str, watched: Sequence[Watched]) -> ModelVie
         requests=_totals(frame.state, "requests_total", model, "outcome"),
         tokens=_totals(frame.state, "tokens_total", model, "kind"),
         not_available=_not_available(watched),
-        history=frame.history.get(model, ()),
     )
 
 
@@ -317,6 +318,8 @@ def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
             gpu=gpu,
             shares=tuple(portion.share for portion in state.portions.get(gpu.uuid, ())),
             dollars_per_hour=prices.get(gpu.name),
+            energy_joules=state.purse.energy_joules.get(gpu.uuid),
+            xid_totals={code: n for (uuid, code), n in state.xids.items() if uuid == gpu.uuid},
         )
         for gpu in sorted(state.gpus.values(), key=lambda gpu: gpu.index)
     )
@@ -371,3 +374,13 @@ def snapshot(
         events=state.events,
         health=health,
     )
+
+
+def with_history(frame: Frame, before: Frame | None) -> tuple[Frame, tuple[ModelView, ...]]:
+    """The frame with each model's history made one point longer, and the models' views."""
+    old = before.history if before else {}
+    bare = {view.model: view for view in model_views(frame)}
+    points = {m: point(view, frame.burns, frame.timestamp_seconds) for m, view in bare.items()}
+    history = lengthen(old, points)
+    views = tuple(replace(view, history=history[model]) for model, view in bare.items())
+    return replace(frame, history=history), views

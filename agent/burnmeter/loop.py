@@ -1,0 +1,333 @@
+"""The only module that knows time, threads and failure.
+
+Once per interval it asks every source at the same time, waits no longer than the deadline, hands
+what came to the pure pipeline, and puts one rendered Outlet where the web server finds it. A
+source that does not answer is a value; a bug in the middle is logged and counted, and the last
+Snapshot stays, growing old where everybody can see it.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Generic, Protocol, TypeVar
+
+from burnmeter import __version__, prices, views
+from burnmeter.config import Config
+from burnmeter.dialects import load_all
+from burnmeter.errors import PageError
+from burnmeter.export import prometheus
+from burnmeter.export.web import Outlet, render
+from burnmeter.model import (
+    Failure,
+    GpuReading,
+    Health,
+    PageReading,
+    Process,
+    ProcessReading,
+    Snapshot,
+    SourceView,
+    Target,
+)
+from burnmeter.page import Page, PageMemory, read_page
+from burnmeter.pipeline import Readings, Settings, State, tick
+from burnmeter.sources.own import OwnCost
+from burnmeter.watch import Terms
+
+log = logging.getLogger("burnmeter")
+
+PROCESSES_EVERY_TICKS: Final = 2
+LATE_RATIO: Final = 0.1
+LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+
+
+class Source(Protocol[R_co]):
+    """Something that can be read once and closed."""
+
+    def read(self) -> R_co: ...
+    def close(self) -> None: ...
+
+
+class Pages(Protocol):
+    """Reads many targets at once, by a deadline."""
+
+    def read_all(
+        self, targets: Iterable[Target], deadline_seconds: float
+    ) -> Mapping[str, PageReading]: ...
+    def close(self) -> None: ...
+
+
+class OwnCosts(Protocol):
+    """What the agent itself costs."""
+
+    def read(self) -> OwnCost: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """All that the agent touches. Tests and the simulated node bring their own."""
+
+    gpus: Source[GpuReading] | None
+    processes: Source[ProcessReading] | None
+    pages: Pages
+    find_targets: Callable[[Mapping[int, Process]], tuple[Target, ...]]
+    own_cost: OwnCosts
+    is_simulated: bool = False
+    monotonic: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+
+
+class Background(Generic[R]):
+    """One source read in a thread of its own, one read at a time, waited for until a deadline.
+
+    A read that hangs (a process in the kernel's hands can make /proc hang) costs one thread and
+    yields a timeout at each tick until it ends; it is never started twice. The threads are daemons,
+    so that no source can keep the agent from ending.
+    """
+
+    def __init__(self, name: str, source: Source[R], late: Callable[[Failure], R]) -> None:
+        self._name = name
+        self._source: Source[R] = source
+        self._late: Callable[[Failure], R] = late
+        self._answers: queue.SimpleQueue[R] = queue.SimpleQueue()
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Begin a read, unless the last one has not ended."""
+        if not self._is_asked:
+            self._is_asked = True
+            threading.Thread(target=self._read, name=self._name, daemon=True).start()
+
+    def take(self, seconds: float) -> R:
+        """What the read brought, or a timeout."""
+        try:
+            reading = self._answers.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return self._late(Failure("timeout", f"reading the {self._name} has not ended in time"))
+        self._is_asked = False
+        return reading
+
+    def close(self) -> None:
+        """Close the source; waits for no read."""
+        self._source.close()
+
+    def _read(self) -> None:
+        try:
+            reading = self._source.read()
+        except Exception as error:
+            log.exception("reading the %s failed; this is a bug in burnmeter", self._name)
+            reading = self._late(Failure("crashed", f"reading the {self._name}: {error}"))
+        self._answers.put(reading)
+
+
+class Agent:
+    """Ticks until told to stop. `outlet` is the last complete answer."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self.config, self.world = config, world
+        self.outlet: Outlet | None = None
+        self._state = State(started_timestamp_seconds=world.wall_clock())
+        self._memories: dict[str, PageMemory] = {}
+        self._limits: Counter[str] = Counter()
+        self._prices: dict[str, float | None] = {}
+        self._frame: views.Frame | None = None
+        self._last_gave: dict[str, float] = {}
+        self._late_ticks = 0
+        self._tick_seconds = 0.0
+        self._gpus = world.gpus and Background("gpus", world.gpus, self._no_gpus)
+        self._processes = world.processes and Background(
+            "processes", world.processes, self._no_processes
+        )
+        self._settings = Settings(
+            terms=Terms(
+                dialects=load_all(),
+                model_names=config.models,
+                interval_seconds=config.interval_seconds,
+                stalled_after_seconds=config.stalled_after_seconds,
+                watching_since_timestamp_seconds=self._state.started_timestamp_seconds,
+            ),
+            objectives=config.objectives,
+            recent_seconds=config.recent_seconds,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick at a steady pace. A tick that took too long is not made up for."""
+        interval = self.config.interval_seconds
+        due = self.world.monotonic()
+        while not stop.is_set():
+            late = self.world.monotonic() - due
+            if late > LATE_RATIO * interval:
+                self._late_ticks += 1
+                due += interval * int(late // interval)
+            try:
+                self.tick()
+            except Exception:  # the last Snapshot stays and ages, /healthz tells
+                log.exception("a tick failed; this is a bug in burnmeter, please report it")
+                self._limits["tick_failures"] += 1
+            due += interval
+            stop.wait(max(0.0, due - self.world.monotonic()))
+
+    def tick(self) -> Snapshot:
+        """One pass: ask everybody, take in what came, render."""
+        began = self.world.monotonic()
+        readings, sources = self._read(began)
+        settings = replace(self._settings, dollars_per_hour=self._price(readings.gpus))
+        self._settings = settings
+        state = tick(self._state, readings, settings)
+        burns = views.burns(state, settings.objectives)
+        before = self._frame.burns if self._frame else ()
+        told = views.burn_events(before, burns, readings.timestamp_seconds)
+        state = replace(state, events=(*state.events, *told))
+        frame = views.Frame(
+            state=state,
+            settings=settings,
+            timestamp_seconds=readings.timestamp_seconds,
+            at_seconds=readings.at_seconds,
+            burns=burns,
+        )
+        frame, models = views.with_history(frame, self._frame)
+        snapshot = views.snapshot(
+            frame,
+            version=__version__,
+            node=self.config.node,
+            is_simulated=self.world.is_simulated,
+            sources=sources,
+            health=self._health(),
+            models=models,
+        )
+        self._state, self._frame = state, frame
+        self._memories = {
+            name: self._memories[name] for name in state.watched if name in self._memories
+        }
+        self.outlet = render(snapshot, prometheus.render(snapshot))
+        self._tick_seconds = self.world.monotonic() - began
+        return snapshot
+
+    def close(self) -> None:
+        """Let go of every source; waits for none."""
+        for source in (self._gpus, self._processes, self.world.pages):
+            if source is not None:
+                source.close()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def _read(self, began: float) -> tuple[Readings, tuple[SourceView, ...]]:
+        allowed = self.config.limits.scrape_timeout_seconds
+        look = self._state.ticks % PROCESSES_EVERY_TICKS == 0
+        if self._gpus:
+            self._gpus.ask()
+        processes = None
+        if self._processes and look:
+            self._processes.ask()
+            processes = self._processes.take(allowed / 2)
+        known = (
+            processes.processes if processes and not processes.failure else self._state.processes
+        )
+        targets = self._limited(self.world.find_targets(known))
+        pages = self.world.pages.read_all(targets, began + allowed - self.world.monotonic())
+        gpus = None
+        if self._gpus:
+            gpus = self._gpus.take(began + allowed - self.world.monotonic())
+        found = Readings(
+            at_seconds=self.world.monotonic(),
+            timestamp_seconds=self.world.wall_clock(),
+            targets=targets,
+            pages={name: self._parsed(reading) for name, reading in pages.items()},
+            gpus=gpus,
+            processes=processes,
+        )
+        return found, self._source_views(gpus, processes)
+
+    def _limited(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        most = self.config.limits.targets
+        if len(targets) > most:
+            self._limits["targets"] += 1
+        return targets[:most]
+
+    def _parsed(self, reading: PageReading) -> tuple[PageReading, Page | None]:
+        """The page in a reading; a text that is no page makes it a failure."""
+        if reading.text is None:
+            self._count_limit(reading.failure)
+            return reading, None
+        memory = self._memories.setdefault(reading.target, PageMemory())
+        limit = self.config.limits.series_per_target
+        try:
+            page = read_page(reading.text, memory=memory, series_limit=limit)
+        except PageError as error:
+            failure = Failure(error.kind, error.message)
+            self._count_limit(failure)
+            return reading._replace(text=None, failure=failure), None
+        return reading._replace(text=None), page
+
+    def _count_limit(self, failure: Failure | None) -> None:
+        if failure is not None and failure.kind in LIMITS_BY_KIND:
+            self._limits[LIMITS_BY_KIND[failure.kind]] += 1
+
+    def _source_views(
+        self, gpus: GpuReading | None, processes: ProcessReading | None
+    ) -> tuple[SourceView, ...]:
+        before = {view.source: view for view in self.outlet.snapshot.sources} if self.outlet else {}
+        found: list[SourceView] = []
+        for name, reading in (("gpus", gpus), ("processes", processes)):
+            if reading is not None:
+                if reading.failure is None:
+                    self._last_gave[name] = reading.at_seconds
+                found.append(self._source_view(name, reading.failure, reading.duration_seconds))
+            elif name in before:
+                found.append(
+                    self._source_view(name, before[name].failure, before[name].duration_seconds)
+                )
+        return tuple(found)
+
+    def _source_view(self, name: str, failure: Failure | None, seconds: float) -> SourceView:
+        gave = self._last_gave.get(name)
+        return SourceView(
+            source=name,
+            is_up=failure is None,
+            failure=failure,
+            duration_seconds=seconds,
+            age_seconds=None if gave is None else self.world.monotonic() - gave,
+        )
+
+    def _price(self, gpus: GpuReading | None) -> Mapping[str, float | None]:
+        for gpu in gpus.gpus if gpus else ():
+            if gpu.name not in self._prices:
+                self._prices[gpu.name] = prices.price(
+                    gpu.name,
+                    listed=self.config.prices.gpu_dollars_per_hour,
+                    default=self.config.prices.default_gpu_dollars_per_hour,
+                    shipped=prices.shipped().gpu_dollars_per_hour,
+                )
+        return self._prices
+
+    def _health(self) -> Health:
+        cost = self.world.own_cost.read()
+        return Health(
+            cpu_seconds=cost.cpu_seconds,
+            memory_bytes=cost.memory_bytes,
+            tick_duration_seconds=self._tick_seconds,
+            ticks=self._state.ticks + 1,
+            late_ticks=self._late_ticks,
+            limits_reached=dict(self._limits),
+        )
+
+    def _no_gpus(self, failure: Failure) -> GpuReading:
+        return GpuReading(
+            at_seconds=self.world.monotonic(),
+            timestamp_seconds=self.world.wall_clock(),
+            duration_seconds=self.config.gpus.timeout_seconds,
+            failure=failure,
+        )
+
+    def _no_processes(self, failure: Failure) -> ProcessReading:
+        return ProcessReading(
+            at_seconds=self.world.monotonic(),
+            timestamp_seconds=self.world.wall_clock(),
+            duration_seconds=self.config.limits.scrape_timeout_seconds,
+            failure=failure,
+        )

@@ -1,0 +1,64 @@
+"""The simulated node's hardware as JSON: from the process that plays it to the agent. Pure.
+
+Engines need no such thing: they speak HTTP as real ones do. This stands where the driver's library
+and /proc stand on a real node, so it carries the values of model.py and nothing else.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from burnmeter.model import Failure, Gpu, GpuProcess, Process, Target
+from burnmeter.simulate.world import World
+
+
+class NodeState(NamedTuple):
+    """One answer of the control page."""
+
+    now_seconds: float
+    """Simulated, since the start of the story."""
+    targets: tuple[Target, ...]
+    gpus: tuple[Gpu, ...]
+    processes: dict[int, Process]
+
+
+def encode(world: World) -> str:
+    """The node just now."""
+    return json.dumps(
+        {
+            "now_seconds": world.now,
+            "targets": [asdict(target) for target in world.targets()],
+            "gpus": [asdict(gpu) for gpu in world.gpus()],
+            "processes": [asdict(process) for process in world.processes().values()],
+        }
+    )
+
+
+def decode(text: str) -> NodeState:
+    """The same node on the other side."""
+    raw = json.loads(text)
+    processes = [
+        Process(**{**one, "command": tuple(one["command"]), "ports": tuple(one["ports"])})
+        for one in raw["processes"]
+    ]
+    return NodeState(
+        now_seconds=raw["now_seconds"],
+        targets=tuple(Target(**one) for one in raw["targets"]),
+        gpus=tuple(_gpu(one) for one in raw["gpus"]),
+        processes={process.pid: process for process in processes},
+    )
+
+
+def _gpu(raw: dict[str, Any]) -> Gpu:
+    holders = raw.pop("processes")
+    failure = raw.pop("failure")
+    return Gpu(
+        **{
+            **raw,
+            "processes": None if holders is None else tuple(GpuProcess(**one) for one in holders),
+            "failure": None if failure is None else Failure(*failure),
+            "unsupported": tuple(raw["unsupported"]),
+            # JSON keys are text.
+            "xid_counts": {int(code): times for code, times in raw["xid_counts"].items()},
+        }
+    )

@@ -43,14 +43,23 @@ _WORDS: Final[Mapping[str, bool | None]] = {
 }
 _CLEARER: Final = (
     ("'\\t' that cannot start any token", "a tab cannot indent here; use spaces"),
-    ("mapping values are not allowed here", "a second `: ` on this line; quote the value"),
+    (
+        "mapping values are not allowed here",
+        "no key can stand here; quote the value, or check indentation",
+    ),
     ("expected a single document", "a second document starts here; one file holds one"),
     ("undefined alias", "an alias (`*name`) without an anchor (`&name`) above it"),
     ("duplicate anchor", "this anchor (`&name`) is written twice"),
     ("could not find expected ':'", "a `:` is missing after a key, here or on the line above"),
-    ("expected <block end>", "this does not line up with the lines above; check the indentation"),
+    (
+        "expected <block end>",
+        "this does not fit what stands before it; check indentation and quotes",
+    ),
     ("cannot start any token", "this sign cannot start a value; quote the value"),
-    ("unexpected end of stream", "the file ends inside a quoted text"),
+    ("unexpected end of stream", "this quoted text is never closed"),
+    ("stream end", "what begins here is never closed, as by `]` or `}`"),
+    ("expected ',' or", "this cannot stand inside `[` or `{`; is one not closed above?"),
+    ("tag handle", "tags (`!name`) are not supported; write the plain value"),
 )
 """Part of what PyYAML says -> what we say, which never repeats the user's text (a secret?)."""
 
@@ -171,8 +180,10 @@ class _Reader:
             loader.dispose()
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
-        mark = error.problem_mark or error.context_mark
         said = f"{error.context or ''} {error.problem or ''}"
+        # What is never closed is better shown where it begins than at the end of the file.
+        is_open = "end of stream" in said or "stream end" in said
+        mark = (error.context_mark if is_open else None) or error.problem_mark
         clearer = (ours for theirs, ours in _CLEARER if theirs in said)
         text = next(clearer, error.problem or "this cannot be read")
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -29,7 +29,7 @@ from burnmeter.units import SECONDS_PER_DAY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """How engines are found that the config does not list."""
+    """The section `discovery`."""
 
     processes: bool = True
     """Find engines among this machine's processes."""
@@ -37,7 +37,7 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What a GPU costs."""
+    """The section `prices`."""
 
     gpu_dollars_per_hour: Mapping[str, float] = field(default_factory=dict)
     """By GPU name, or by some words of it: `H100` is good for `NVIDIA H100 80GB HBM3`."""
@@ -47,7 +47,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
-    """How the GPUs are read."""
+    """The section `gpus`."""
 
     enabled: bool = True
     """Read this machine's GPUs at all."""
@@ -59,7 +59,7 @@ class Gpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the agent refuses to exceed; reaching one is counted and exported."""
+    """The section `limits`."""
 
     body_bytes: int = 8_000_000
     """Longest metrics page that is read."""
@@ -90,13 +90,17 @@ class Config:
     targets: tuple[Target, ...] = ()
     """Engines to read, besides those that are discovered."""
     discovery: Discovery = Discovery()
+    """How engines are found that the config does not list."""
     models: Mapping[str, str] = field(default_factory=dict)
     """The engine's word for a model -> our name for it."""
     prices: Prices = Prices()
+    """What a GPU costs."""
     gpus: Gpus = Gpus()
+    """How the GPUs are read."""
     objectives: tuple[Objective, ...] = config_slos.DEFAULTS
-    """`slos` in the file. `slos: []` means none."""
+    """`slos` in the file: what is good enough. `slos: []` means nothing is asked."""
     limits: Limits = Limits()
+    """What the agent refuses to exceed; reaching one is counted and exported."""
     warnings: tuple[Problem, ...] = ()
     """What is allowed but doubtful. Not a key of the file."""
 
@@ -239,11 +243,15 @@ def _check_times(report: Report, root: Located, config: Config) -> None:
     if timeout >= config.interval_seconds:
         at, said = _culprit(root, ("limits", "scrape_timeout_seconds"))
         text = f"limits.scrape_timeout_seconds: {plain(timeout)}{said} is not below"
-        report.error(at, f"{text} interval_seconds ({interval}); the next reading would overlap")
+        report.error(
+            at, f"{text} interval_seconds ({interval}); write {plain(config.interval_seconds / 2)}"
+        )
     if config.recent_seconds < config.interval_seconds:
         at, said = _culprit(root, ("recent_seconds",))
         text = f"recent_seconds: {plain(config.recent_seconds)}{said} is below"
-        report.error(at, f"{text} interval_seconds ({interval}); no rate could be measured")
+        report.error(
+            at, f"{text} interval_seconds ({interval}), so no rate has two readings; write more"
+        )
 
 
 def _culprit(root: Located, keys: tuple[str, ...]) -> tuple[Located, str]:

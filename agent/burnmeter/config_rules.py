@@ -79,7 +79,8 @@ def plain(number: float) -> str:
     """A number as a person writes it: 8000000 and 0.3, not 8e+06 and 0.30000000000000004."""
     if isinstance(number, int) or (number.is_integer() and abs(number) < 1e15):
         return str(int(number))
-    return f"{number:.12g}"
+    is_short = 1e-9 <= abs(number) < 1
+    return f"{number:.12f}".rstrip("0") if is_short else f"{number:.12g}"
 
 
 def listing(words: Iterable[str]) -> str:
@@ -155,6 +156,11 @@ def table(report: Report, node: Located, where: str, rule: Rule) -> dict[str, An
     if not isinstance(node.value, Mapping):
         report.error(node, f"{where}: {given(node)} is no mapping; write lines like `word: value`")
         return {}
+    for entry in node.value.values():
+        try:
+            word(entry.key)
+        except RuleError as error:
+            report.error(entry.key, f"{where}: the key {error}")
     return section(report, node, where, dict.fromkeys(node.value, rule))
 
 
@@ -193,8 +199,9 @@ def _unknown(name: str, key: str, value: Located, known: Collection[str]) -> str
     if quantity is None:
         return text
     amount, said = plain(quantity[0]), quantity[1]
-    is_same = said.startswith(f"{amount} ")
-    return f"{text} Write {amount}" if is_same else f"{text} {said} are {amount}"
+    if not said.startswith(f"{amount} "):
+        return f"{text} {said} are {amount}"
+    return f"{text} Write {amount}" if isinstance(value.value, str) else text
 
 
 def _meant(key: str, known: Collection[str]) -> str | None:
@@ -223,10 +230,7 @@ def number(key: str, low: float, high: float) -> Rule:
     def rule(node: Located) -> float:
         value = node.value
         if isinstance(value, str):
-            quantity = in_unit_of(key, value, key.rpartition("_")[2])
-            raise RuleError(
-                f"{given(node)} is text; " + (f"write {plain(quantity[0])}" if quantity else span)
-            )
+            raise RuleError(f"{given(node)} is {_numeric(key, value) or f'text; {span}'}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RuleError(f"{given(node)} is no number; {span}")
         if not math.isfinite(value):
@@ -236,6 +240,14 @@ def number(key: str, low: float, high: float) -> Rule:
         return float(value)
 
     return rule
+
+
+def _numeric(key: str, text: str) -> str | None:
+    """What to say of a text that is nearly a number."""
+    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
+        return f"quoted, so text; write {text} without quotes"
+    quantity = in_unit_of(key, text)
+    return f"text; write {plain(quantity[0])}" if quantity else None
 
 
 def whole(key: str, low: int, high: int) -> Rule:

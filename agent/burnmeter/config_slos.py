@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from burnmeter import config_rules as rules
-from burnmeter.config_rules import Report, Rule, RuleError, plain
+from burnmeter.config_rules import Report, Rule, RuleError, given, plain
 from burnmeter.located import Located, shown
 from burnmeter.model import Objective, Target
 from burnmeter.units import SECONDS_PER_DAY
@@ -25,6 +25,7 @@ INDICATORS: Final = (*LATENCIES, *COUNTS)
 TOKEN_LATENCIES: Final = ("ttft", "itl", "tpot")
 NEEDED: Final = {"name": "chat-ttft", "indicator": "ttft", "objective_percent": "95"}
 """Keys that each objective must have, with an example."""
+MOST_PERCENT: Final = 99.9999
 WINDOW_DAYS: Final = 30.0
 LONG_SECONDS: Final = 60.0
 """Nobody waits longer for a token: a threshold above it is likely meant in milliseconds."""
@@ -101,12 +102,12 @@ def _percent(node: Located) -> float:
             raise RuleError(f"{plain(value)} is below 1 percent; did you mean {meant}?")
         if value == 100:
             raise RuleError("100 leaves no budget: nothing could ever fail; write one like 99.9")
-    percent = rules.number("objective_percent", 1, 100)(node)
+        if MOST_PERCENT < value < 100:
+            text = f"{given(node)} leaves less than one failure in a million requests"
+            raise RuleError(f"{text}; write at most {MOST_PERCENT}")
+    percent = rules.number("objective_percent", 1, MOST_PERCENT)(node)
     # By way of decimals: 99.9 / 100 is 0.9990000000000001 in binary.
-    ratio = float(Decimal(repr(percent)) / 100)
-    if ratio >= 1:
-        raise RuleError(f"{node.text} leaves no budget that can be counted; write one like 99.999")
-    return ratio
+    return float(Decimal(repr(percent)) / 100)
 
 
 def _match(report: Report, node: Located, where: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from burnmeter import config_rules as rules
 from burnmeter.config_rules import SECRET_WORDS, Report, RuleError, given, suggestion
-from burnmeter.located import Located
+from burnmeter.located import Located, shown
 from burnmeter.model import Target
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -63,13 +63,13 @@ def _read_target(
 
 def url(node: Located) -> str:
     """The address of an engine's metrics page; without a path, the usual one is added."""
-    text = _safe(node)
+    text = _safe(node, _EXAMPLE)
     scheme, mark, rest = text.partition("://")
     if not mark:
         raise RuleError(f"{given(node)} has no scheme; write {_with_scheme(text)}")
     if scheme.lower() not in DEFAULT_PORTS:
         hint = suggestion(scheme, DEFAULT_PORTS)
-        raise RuleError(f"`{scheme}` is no scheme we read{hint or ';'} known: http, https")
+        raise RuleError(f"`{shown(scheme)}` is no scheme we read{hint or ';'} known: http, https")
     parts = _split(scheme.lower() + mark + rest)
     if parts.path in ("", "/"):
         parts = parts._replace(path="/metrics")
@@ -78,7 +78,7 @@ def url(node: Located) -> str:
 
 def listen(node: Located) -> str:
     """Our own address: host:port. Port 0 takes any free one."""
-    text = _safe(node)
+    text = _safe(node, "127.0.0.1:9778")
     host, mark, port = text.rpartition(":")
     if "://" in text or "/" in text:
         raise RuleError(f"{given(node)} is a URL; write only host:port, like 127.0.0.1:9778")
@@ -87,9 +87,9 @@ def listen(node: Located) -> str:
     if not host:
         raise RuleError(f"{given(node)} names no host; 0.0.0.0{text} listens on every network")
     if not _HOST.fullmatch(host):
-        raise RuleError(f"`{host}` is no host; write one like 127.0.0.1 or [::1]")
+        raise RuleError(f"`{shown(host)}` is no host; write one like 127.0.0.1 or [::1]")
     if int(port[:9]) > 65535:
-        raise RuleError(f"port {port} is above 65535, the last one")
+        raise RuleError(f"port {shown(port)} is above 65535, the last one")
     return text
 
 
@@ -107,18 +107,20 @@ def _without_query(address: str) -> str:
     return address.partition("?")[0]
 
 
-def _safe(node: Located) -> str:
+def _safe(node: Located, example: str) -> str:
     """The text of an address, after all checks whose messages must not repeat it."""
     if isinstance(node.value, tuple | dict | bool):
-        raise RuleError(f"{given(node)} is no address; write one like {_EXAMPLE}")
+        raise RuleError(f"{given(node)} is no address; write one like {example}")
     if "@" in node.text:
         raise RuleError("an `@` means a user or password; put the secret into a `token_file`")
     if _SECRET_IN_QUERY.search(node.text):
         raise RuleError("a secret in the query; put it into a file and name that by `token_file`")
     if len(node.text) > 2000:
         raise RuleError(f"the address has {len(node.text)} signs; at most 2000 are allowed")
-    if not node.text or not node.text.isprintable() or " " in node.text:
-        raise RuleError(f"{given(node)} is no address: empty, or with a space or tab in it")
+    if not node.text:
+        raise RuleError(f"an empty text is no address; write one like {example}")
+    if not node.text.isprintable() or " " in node.text:
+        raise RuleError(f"{given(node)} holds a space or tab; write it as %20, or remove it")
     return node.text
 
 
@@ -139,9 +141,10 @@ def _split(text: str) -> SplitResult:
     if not parts.netloc.endswith("]"):
         host, _, port = parts.netloc.rpartition(":") if ":" in host else (host, "", "")
     if not _HOST.fullmatch(host):
-        raise RuleError(f"`{host}` is no host; write one like {_EXAMPLE}")
+        what = f"`{shown(host)}` is no host" if host else "the address names no host"
+        raise RuleError(f"{what}; write one like {_EXAMPLE}")
     if ":" in parts.netloc[len(host) :] and not (port.isascii() and port.isdecimal()):
-        raise RuleError(f"`{port}` is no port; write a number from 1 to 65535")
+        raise RuleError(f"`{shown(port)}` is no port; write a number from 1 to 65535")
     if port and not 1 <= int(port[:9]) <= 65535:
-        raise RuleError(f"port {port} is not between 1 and 65535")
+        raise RuleError(f"port {shown(port)} is not between 1 and 65535")
     return parts

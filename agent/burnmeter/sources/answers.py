@@ -94,9 +94,10 @@ def text_of(body: bytes, is_delimited: bool, target: Target, url: Url) -> str:
             "encoding",
             f"{place} sent text that is not UTF-8: byte {error.start} is {body[error.start]:#04x}",
         ) from None
-    if text and not is_delimited and not text.endswith("\n"):
-        # Half a number would be a smaller counter, which growth would take for a restart.
-        raise Refusal("truncated", f"{place} closed the connection in the middle of a line")
+    if not is_delimited and not text.endswith("\n"):
+        # Half a number would be a smaller counter, which growth would take for a restart. And
+        # http.client takes headers that are cut for headers that are all there.
+        raise Refusal("truncated", f"{place} closed the connection before its page had ended")
     return text
 
 

@@ -8,6 +8,7 @@ a read that hangs behind in a daemon thread, and asks that target again only onc
 urllib3's connection is used below its pool: a pool hides the socket, and the limits need it.
 """
 
+import logging
 import os
 import queue
 import ssl
@@ -47,7 +48,11 @@ HEAD_BYTES: Final = 131072
 DELIMITERS: Final = ("Content-Length", "Transfer-Encoding")
 """Without one of these an answer ends where the connection does, and a cut cannot be seen."""
 TOKEN_BYTES: Final = 8192
+"""More than any token has, and a guard against `token_file: /dev/zero`."""
 TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+# It writes a warning with a trace and the whole URL for each odd header, at every read.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ machine (its id and start), then whether counters fell.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final, NamedTuple, TypeVar
 
 from burnmeter import histograms
@@ -38,6 +39,9 @@ class Outstanding:
     requests: float
     excess: float
     """Of these, more than the engine says it holds, at the last look."""
+
+
+NOTHING_OUTSTANDING: Final = Outstanding(requests=0.0, excess=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,33 @@ def grow(
         is_restart=restarted,
         gap_seconds=max(0.0, seconds - 2 * interval_seconds),
     )
+
+
+def between(
+    before: EnginePage | None, after: EnginePage, estimate: tuple[str, str] | None
+) -> Growth:
+    """What happened between two pages that are all we have; since the engine began if only one.
+
+    Here no second look will come to confirm an excess, so it counts at once.
+    """
+    identity = Identity(after.started_timestamp_seconds, None, None)
+    seen = _blank(0.0, identity)
+    if before is not None:
+        began = Identity(before.started_timestamp_seconds, None, None)
+        seen = replace(_as_seen(before, 0.0), identity=began)
+    hasty = {
+        model: replace(seen.outstanding.get(model, NOTHING_OUTSTANDING), excess=inf)
+        for model in in_flight(after.gauges)
+    }
+    return grow(
+        replace(seen, outstanding=hasty),
+        after,
+        at_seconds=0.0,
+        identity=identity,
+        watching_since_timestamp_seconds=None,
+        interval_seconds=0.0,
+        cancelled_estimate=estimate,
+    )[1]
 
 
 def bury(seen: Seen) -> tuple[Seen, Growth]:
@@ -269,7 +300,7 @@ def _cancelled(
         begun, ended = grown.get(Key(first, labels)), grown.get(Key(finished, labels))
         if begun is None or ended is None:
             continue
-        was = base.outstanding.get(model, Outstanding(requests=0.0, excess=0.0))
+        was = base.outstanding.get(model, NOTHING_OUTSTANDING)
         requests = max(0.0, was.requests + begun.total - ended.total)
         excess = max(0.0, requests - held)
         counted = min(was.excess, excess)

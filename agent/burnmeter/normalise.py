@@ -223,7 +223,7 @@ def plan(
         else:
             kinds[measure.kind] += planner.scalars(measure)
     missing = {
-        name: dialect.not_available.get(name, f"this page has none of {_names(measure)}")
+        name: dialect.not_available.get(name, _why_missing(measure))
         for name, measure in dialect.measures.items()
         if name not in planner.found
     }
@@ -243,8 +243,11 @@ def plan(
     )
 
 
-def _names(measure: Measure) -> str:
-    return ", ".join(f"`{name}`" for rule in measure.rules for name in rule.names)
+def _why_missing(measure: Measure) -> str:
+    if measure.only_with is not None:
+        return f"only with {measure.only_with}"
+    names = dict.fromkeys(name for rule in measure.rules for name in rule.names)
+    return f"this page has none of {', '.join(f'`{name}`' for name in names)}"
 
 
 def _add(a: float, b: float) -> float:

@@ -56,6 +56,8 @@ class Measure:
     bounds: tuple[float, ...]
     """The engine's default bucket bounds, a hint: versions and flags differ."""
     rules: tuple[Rule, ...]
+    only_with: str | None
+    """What must be switched on before a page has it; None: a page should have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,7 @@ def _measure(engine: str, name: str, row: dict[str, Any]) -> Measure:
         means=row["means"],
         bounds=tuple(float(bound) for bound in row.get("bounds", ())),
         rules=rules,
+        only_with=row.get("only_with"),
     )
 
 

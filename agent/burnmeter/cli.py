@@ -1,0 +1,266 @@
+"""The command line. It wires and prints, and decides nothing.
+
+Exit codes: 0 fine, 1 found something wrong, 2 called wrongly. No flag repeats a key of the config.
+"""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import click
+
+from burnmeter import __version__, config, dialects, reports, wiring
+from burnmeter.config import Config
+from burnmeter.doctor import findings
+from burnmeter.errors import BurnmeterError, ConfigError, PageError
+from burnmeter.explanation import explain as explain_metric
+from burnmeter.export import snapshot_json, terminal
+from burnmeter.export.server import Limits, Server
+from burnmeter.export.web import application
+from burnmeter.inspection import as_json
+from burnmeter.inspection import inspect as inspect_page
+from burnmeter.loop import Agent, World
+from burnmeter.model import Target
+
+log = logging.getLogger("burnmeter")
+CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The YAML file with your settings.",
+)
+JSON = click.option("--json", "as_json_text", is_flag=True, help="For machines.")
+
+
+class Group(click.Group):
+    """Turns our own errors into one message and exit code 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            sys.exit(1)
+        except BurnmeterError as error:
+            fail(str(error))
+
+
+def fail(text: str) -> NoReturn:
+    """Say what is wrong and exit with 1."""
+    click.echo(f"burnmeter: {text}", err=True)
+    sys.exit(1)
+
+
+def load(config_file: Path | None) -> Config:
+    """The config of a file, or all defaults. Raises ConfigError."""
+    if config_file is None:
+        return Config()
+    found = config.load(config_file, bounds=dialects.bounds_by_engine())
+    for problem in found.warnings:
+        click.echo(str(problem), err=True)
+    return found
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="burnmeter")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What goes to standard error.",
+)
+def main(log_level: str) -> None:
+    """What every token costs, how long it took, and whose error budget it burns."""
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+
+
+@main.command()
+@click.option(
+    "--config",
+    "config_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The YAML file with your settings.",
+)
+def run(config_file: Path) -> None:
+    """Watch this node until told to stop. The daemon; it never simulates."""
+    settings = load(config_file)
+    serve(settings, wiring.real_world(settings))
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--simulate", is_flag=True, help="Start the simulated node even if there are engines."
+)
+def up(config_file: Path | None, simulate: bool) -> None:
+    """Watch this machine now: find GPUs and engines, serve the live page.
+
+    Where there is neither, say so and start a simulated node, marked as simulated everywhere.
+    """
+    settings = load(config_file)
+    world = None if simulate else wiring.real_world(settings)
+    if world is not None and wiring.has_something(world, settings):
+        serve(settings, world)
+        return
+    if world is not None:
+        wiring.close(world)
+        click.echo("No GPU and no engine was found on this machine (`burnmeter doctor` says why).")
+    click.echo("Starting a SIMULATED node: three engines and eight GPUs that are not real.")
+    with ExitStack() as stack:
+        serve(*wiring.simulated_world(settings, stack))
+
+
+def serve(settings: Config, world: World) -> None:
+    """Tick and answer until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    agent = Agent(settings, world)
+    app = application(lambda: agent.outlet, clock=world.wall_clock)
+    limits = Limits(waiting_connections=settings.limits.clients)
+    try:
+        with Server(app, settings.listen_host, settings.listen_port, limits) as server:
+            click.echo(f"burnmeter {__version__} watches {settings.node}")
+            click.echo(f"  live page  http://{settings.listen_host}:{server.port}/")
+            click.echo(f"  metrics    http://{settings.listen_host}:{server.port}/metrics")
+            agent.run(stop)
+    finally:
+        agent.close()
+
+
+@main.command()
+@CONFIG
+@JSON
+@click.option("--simulate", is_flag=True, help="Look at a simulated node.")
+@click.option("--seconds", default=5.0, show_default=True, help="Between the two looks.")
+def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: float) -> None:
+    """One pass to standard output: two looks, and what happened between them."""
+    settings = load(config_file)
+    with ExitStack() as stack:
+        world = wiring.real_world(settings)
+        if simulate:
+            settings, world = wiring.simulated_world(settings, stack)
+        agent = Agent(settings, world)
+        stack.callback(agent.close)
+        agent.tick()
+        if sys.stderr.isatty():
+            click.echo(f"looking again in {seconds:g} s ...", err=True)
+        threading.Event().wait(seconds)
+        snapshot = agent.tick()
+    if as_json_text:
+        click.echo(snapshot_json.to_bytes(snapshot).decode())
+    else:
+        click.echo(terminal.snapshot(snapshot), nl=False)
+    sys.exit(1 if any(view.state == "burning" for view in snapshot.models) else 0)
+
+
+@main.command()
+@click.argument("page")
+@click.option("--since", help="An earlier page of the same engine: say what happened in between.")
+@JSON
+def inspect(page: str, since: str | None, as_json_text: bool) -> None:
+    """What a metrics PAGE (a file, a URL, or - ) says, and what it cannot say and why."""
+    try:
+        before = read_text(since) if since is not None else None
+        found = inspect_page(read_text(page), before)
+    except PageError as error:
+        fail(f"{page}: {error.message}")
+    if as_json_text:
+        click.echo(json.dumps(as_json(found), indent=2))
+    else:
+        click.echo(reports.inspection(found), nl=False)
+
+
+def read_text(place: str) -> str:
+    """The text of a page. Raises PageError."""
+    if urlsplit(place).scheme in ("http", "https"):
+        reading = wiring.read_once(Target(name=place, url=place, origin="config"))
+        if reading.text is None:
+            assert reading.failure is not None, "a reading has a page or a failure"
+            raise PageError(*reading.failure)
+        return reading.text
+    try:
+        source = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+        return source.decode("utf-8")
+    except OSError as error:
+        raise PageError("unreachable", f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PageError("encoding", f"is not UTF-8 text: {error.reason}") from error
+
+
+@main.command()
+@click.option(
+    "--config",
+    "config_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to check.",
+)
+@JSON
+def check(config_file: Path, as_json_text: bool) -> None:
+    """All problems of a config at once, with file:line:column and what would be right."""
+    try:
+        found = config.load(config_file, bounds=dialects.bounds_by_engine())
+    except ConfigError as error:
+        if not as_json_text:
+            raise
+        click.echo(json.dumps({"problems": [problem_json(p) for p in error.problems]}, indent=2))
+        sys.exit(1)
+    if as_json_text:
+        problems = [problem_json(p) for p in found.warnings]
+        click.echo(json.dumps({"problems": problems, "config": config.as_dict(found)}, indent=2))
+        return
+    for problem in found.warnings:
+        click.echo(str(problem), err=True)
+    click.echo(
+        f"{config_file}: fine; {len(found.targets)} targets, {len(found.objectives)} objectives"
+    )
+
+
+def problem_json(problem: Any) -> dict[str, Any]:
+    """One problem for machines."""
+    return {
+        name: getattr(problem, name) for name in ("path", "line", "column", "text", "is_warning")
+    }
+
+
+@main.command()
+@CONFIG
+@JSON
+def doctor(config_file: Path | None, as_json_text: bool) -> None:
+    """What is found on this node, what is missing, and which flag would bring it."""
+    settings = load(config_file)
+    look = wiring.look_once(settings)
+    found = findings(look.gpus, look.processes, look.targets, look.not_available)
+    if as_json_text:
+        rows = [{s: getattr(f, s) for s in ("state", "subject", "text", "remedy")} for f in found]
+        click.echo(json.dumps({"findings": rows}, indent=2))
+    else:
+        click.echo(reports.findings(found), nl=False)
+    sys.exit(1 if any(finding.state == "wrong" for finding in found) else 0)
+
+
+@main.command()
+@click.argument("metric")
+def explain(metric: str) -> None:
+    """Where a number comes from: engine's name, dialect line, unit, formula.
+
+    METRIC is our name, its short form (`ttft`), or an engine's own name.
+    """
+    try:
+        found = explain_metric(metric)
+    except KeyError as error:
+        near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
+        fail(f"`{metric}` is not a metric of burnmeter, nor an engine's{near}")
+    click.echo(reports.explanation(found), nl=False)

@@ -1,0 +1,115 @@
+"""Where a number comes from: the answer of `burnmeter explain`. Pure, since it is all data."""
+
+import difflib
+from dataclasses import dataclass
+
+from burnmeter import catalog
+from burnmeter.catalog import Metric
+from burnmeter.dialects import Dialect, Measure, load_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How one engine gives a measure, or why it cannot."""
+
+    engine: str
+    place: str
+    """Dialect file and line."""
+    names: tuple[str, ...]
+    formula: str
+    observed: str
+    means: str
+    not_available: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One metric and where each engine has it from."""
+
+    metric: Metric
+    origins: tuple[Origin, ...]
+
+
+def explain(word: str) -> Explanation:
+    """By our full name, our short name, or an engine's own name. Raises KeyError with what is near.
+
+    `burnmeter_ttft_seconds`, `ttft_seconds`, `ttft` and `vllm:time_to_first_token_seconds` are one.
+    """
+    metric = _find(word)
+    origins: tuple[Origin, ...] = ()
+    if metric.group == "engine":
+        origins = tuple(_origin(dialect, metric.measure) for dialect in load_all().values())
+    return Explanation(metric=metric, origins=origins)
+
+
+def _find(word: str) -> Metric:
+    metrics = catalog.metrics()
+    for name in (word, catalog.PREFIX + word, f"{catalog.PREFIX}{word}_seconds"):
+        for ending in ("", "_total"):
+            if name + ending in metrics:
+                return metrics[name + ending]
+    ours = _by_engine_name()
+    for ending in ("", "_total"):
+        if word + ending in ours:
+            return metrics[catalog.PREFIX + ours[word + ending]]
+    near = difflib.get_close_matches(word, [*metrics, *ours], n=3, cutoff=0.5)
+    raise KeyError(", ".join(near))
+
+
+def _by_engine_name() -> dict[str, str]:
+    return {
+        name: measure.name
+        for dialect in load_all().values()
+        for measure in dialect.measures.values()
+        for rule in measure.rules
+        for name in rule.names
+    }
+
+
+def _origin(dialect: Dialect, name: str) -> Origin:
+    measure = dialect.measures.get(name)
+    if measure is None:
+        why = dialect.not_available.get(name, f"the {dialect.title} dialect has no source for it")
+        return Origin(
+            engine=dialect.engine,
+            place="",
+            names=(),
+            formula="",
+            observed="",
+            means="",
+            not_available=why,
+        )
+    return Origin(
+        engine=dialect.engine,
+        place=f"dialects/{dialect.engine}.yaml:{line_of(dialect.source, name)}",
+        names=tuple(dict.fromkeys(name for rule in measure.rules for name in rule.names)),
+        formula=formula(measure),
+        observed=measure.observed,
+        means=measure.means,
+        not_available=None,
+    )
+
+
+def formula(measure: Measure) -> str:
+    """How the engine's numbers become ours, in a line per rule."""
+    lines = []
+    for rule in measure.rules:
+        text = " or ".join(rule.names)
+        if rule.match:
+            matches = ", ".join(f'{k}=~"{v.pattern}"' for k, v in rule.match.items())
+            text += f"{{{matches}}}"
+        if measure.factor != 1.0:
+            text += f" x {measure.factor:g}"
+        if rule.labels:
+            text += " -> " + ", ".join(f"{key}={value}" for key, value in rule.labels)
+        lines.append(text)
+    merge = "summed over ranks" if measure.merge == "sum" else "the highest rank's"
+    return "; ".join(lines) + f"; {merge}"
+
+
+def line_of(source: str, measure: str) -> int:
+    """The line of the dialect file where a measure begins."""
+    for number, line in enumerate(source.splitlines(), start=1):
+        if line.startswith(f"  {measure}:"):
+            return number
+    return 1

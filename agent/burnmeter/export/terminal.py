@@ -1,0 +1,151 @@
+"""What the commands print: plain text that fits 80 columns, made of the same words as the page.
+
+No colour and no cursor movement: the output is read in pagers, in tickets and by grep.
+"""
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from burnmeter.export import words
+from burnmeter.model import Burn, GpuView, Latency, ModelView, Quantile, Snapshot, TargetView
+
+WIDTH: Final = 80
+LATENCY_ORDER: Final = ("ttft", "itl", "tpot", "queue", "prefill", "decode", "duration")
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: int = 2) -> list[str]:
+    """Columns as wide as their widest cell; the first aligned left, the rest right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append((" " * indent + "  ".join([first.ljust(widths[0]), *cells])).rstrip())
+    return lines
+
+
+def wrapped(text: str, *, indent: int = 2, hang: int = 2) -> list[str]:
+    """A sentence broken at 80 columns; an address is never broken."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hang),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def latencies(found: Mapping[str, Latency]) -> list[str]:
+    """One line per measure: count, mean, quantiles as the buckets that hold them."""
+    if not found:
+        return []
+    rows = [["", "count", "mean", "p50", "p95", "p99"]]
+    for name in LATENCY_ORDER:
+        if name in found:
+            row = found[name]
+            cells = [_interval(row.quantiles.get(q)) for q in ("p50", "p95", "p99")]
+            label = words.INDICATORS.get(name, name)
+            rows.append([label, words.count(row.count), words.seconds(row.mean_seconds), *cells])
+    return table(rows)
+
+
+def _interval(quantile: Quantile | None) -> str:
+    return words.quantile(quantile)
+
+
+def counts(found: Mapping[str, float]) -> str:
+    """`ok 60, error 0`."""
+    return ", ".join(f"{name} {words.count(value)}" for name, value in found.items()) or "none"
+
+
+def missing(not_available: Mapping[str, str]) -> list[str]:
+    """What an engine cannot say, and why."""
+    if not not_available:
+        return []
+    lines = ["", "  cannot be had:"]
+    for measure, why in not_available.items():
+        lines += wrapped(f"{measure}: {why}", indent=4)
+    return lines
+
+
+# --- once ----------------------------------------------------------------------------------------
+
+
+def snapshot(shown: Snapshot) -> str:
+    """A whole Snapshot, for `burnmeter once`."""
+    when = words.stamp(shown.timestamp_seconds)
+    simulated = "  SIMULATED: not a real node" if shown.is_simulated else ""
+    lines = [f"burnmeter {shown.version} on {shown.node}, {when}{simulated}", ""]
+    for model in shown.models:
+        lines += [*_model(model), *_burns([b for b in shown.burns if b.model == model.model]), ""]
+    if not shown.models:
+        lines += ["No engine is watched here. `burnmeter doctor` says why.", ""]
+    lines += [*_targets(shown.targets), *_gpus(shown.gpus)]
+    for source in shown.sources:
+        if source.failure is not None:
+            lines += wrapped(f"{source.source}: {source.failure.message}", indent=0)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _model(view: ModelView) -> list[str]:
+    lines = wrapped(f"{view.model}: {words.STATES[view.state]}, {view.reason}", indent=0)
+    rate = words.ratio_range(view.error_ratio_lower, view.error_ratio_upper)
+    lines.append(
+        f"  {words.unit(view.generated_tokens_per_second, 'tokens/s')}"
+        f"   {words.unit(view.requests_per_second, 'requests/s')}   errors {rate}"
+    )
+    lines.append(
+        f"  running {words.count(view.running)}   waiting {words.count(view.waiting)}"
+        f"   KV cache {words.ratio(view.kv_cache_used_ratio)}"
+    )
+    lines.append(
+        f"  {words.dollars(view.dollars_per_million_tokens)} per million tokens"
+        f"   {words.unit(view.joules_per_token, 'J')} per token"
+        f"   (over {words.span(view.recent_seconds)})"
+    )
+    return [*lines, *latencies(view.latencies)]
+
+
+def _burns(found: Sequence[Burn]) -> list[str]:
+    lines: list[str] = []
+    for burn in found:
+        left = words.budget(burn.budget_left_ratio)
+        text = f"{burn.objective.name}: {words.STATES[burn.state]}, {burn.reason}; budget {left}"
+        lines += wrapped(text)
+    return lines
+
+
+def _targets(found: Iterable[TargetView]) -> list[str]:
+    lines: list[str] = []
+    for view in found:
+        state = "up" if view.is_up else "down"
+        if view.is_stalled:
+            state = "stalled"
+        why = f": {view.failure.message}" if view.failure else ""
+        lines += wrapped(
+            f"{view.target} ({view.engine or 'engine not known'}) {state}{why}", indent=0
+        )
+    return lines
+
+
+def _gpus(found: Iterable[GpuView]) -> list[str]:
+    rows = [["GPU", "used", "memory", "power", "temp", "held by"]]
+    for view in found:
+        gpu = view.gpu
+        holders = (
+            ", ".join(sorted({share.model for share in view.shares if share.model})) or "nobody"
+        )
+        if gpu.failure is not None:
+            holders = gpu.failure.message
+        rows.append(
+            [
+                str(gpu.index),
+                words.ratio(gpu.utilisation_ratio),
+                words.size(gpu.memory_used_bytes),
+                words.unit(gpu.power_watts, "W"),
+                words.unit(gpu.temperature_celsius, "°C"),
+                holders[:34],
+            ]
+        )
+    return ["", *table(rows, indent=0)] if len(rows) > 1 else []

@@ -1,0 +1,129 @@
+"""What one metrics page says, or two of one engine: the answer of `burnmeter inspect`. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from burnmeter import dialects, growth, views
+from burnmeter.model import EnginePage, Growth, Latency
+from burnmeter.normalise import normalise, plan
+from burnmeter.page import read_page
+
+UNNAMED: Final = "unnamed"
+"""A model that the page does not name; llama.cpp never does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFindings:
+    """One model on the page."""
+
+    requests: Mapping[str, float]
+    """Outcome -> count; `cancelled` is an estimate."""
+    tokens: Mapping[str, float]
+    latencies: Mapping[str, Latency]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """All that can be said of a page."""
+
+    engine: str
+    title: str
+    role: str
+    is_difference: bool
+    is_restart: bool
+    models: Mapping[str, ModelFindings]
+    gauges: Mapping[str, Mapping[str, float]]
+    """Model -> gauge -> value on the later page."""
+    not_available: Mapping[str, str]
+    unknown_families: tuple[str, ...]
+
+
+def engine_page(text: str, engine: str | None = None) -> EnginePage:
+    """A page's text in our words. Raises PageError."""
+    page = read_page(text)
+    found = plan(page, dialects.load_all(), engine=engine, name=lambda word: word or UNNAMED)
+    return normalise(page, found)
+
+
+def inspect(text: str, since: str | None = None) -> Inspection:
+    """What a page says; with `since`, an earlier page, what happened between the two.
+
+    Raises PageError if either cannot be read, or if they are of two engines.
+    """
+    after = engine_page(text)
+    before = engine_page(since, after.engine) if since is not None else None
+    dialect = dialects.load_all()[after.engine]
+    grown = growth.between(before, after, dialect.cancelled_estimate)
+    gauges: dict[str, dict[str, float]] = {}
+    for key, value in after.gauges.items():
+        gauges.setdefault(growth.model_of(key.labels), {})[key.measure] = value
+    keys = [*grown.counters, *grown.histograms]
+    names = sorted({growth.model_of(key.labels) for key in keys} | gauges.keys())
+    return Inspection(
+        engine=after.engine,
+        title=dialect.title,
+        role=after.role,
+        is_difference=before is not None,
+        is_restart=grown.is_restart,
+        models={name: _model(name, grown) for name in names},
+        gauges=gauges,
+        not_available=after.not_available,
+        unknown_families=after.unknown_families,
+    )
+
+
+def _model(name: str, grown: Growth) -> ModelFindings:
+    histograms = {
+        key.measure: h for key, h in grown.histograms.items() if growth.model_of(key.labels) == name
+    }
+    return ModelFindings(
+        requests=_by(grown, name, "requests_total", "outcome"),
+        tokens=_by(grown, name, "tokens_total", "kind"),
+        latencies={
+            short: views.latency(histograms[measure])
+            for short, measure in views.LATENCIES.items()
+            if measure in histograms
+        },
+    )
+
+
+def _by(grown: Growth, model: str, measure: str, label: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in grown.counters.items():
+        labels = dict(key.labels)
+        if key.measure == measure and labels["model"] == model:
+            found[labels[label]] = found.get(labels[label], 0.0) + value
+    return found
+
+
+def as_json(found: Inspection) -> dict[str, Any]:
+    """For `--json`. Each model's row stands alone; an upper_seconds of null is unbounded."""
+    page = {
+        "engine": found.engine,
+        "role": found.role,
+        "not_available": dict(found.not_available),
+    }
+    return {
+        **page,
+        "is_difference": found.is_difference,
+        "is_restart": found.is_restart,
+        "unknown_families": list(found.unknown_families),
+        "models": {
+            name: {
+                **page,
+                "requests": dict(model.requests),
+                "tokens": dict(model.tokens),
+                "latencies": {short: _latency(row) for short, row in model.latencies.items()},
+                "gauges": dict(found.gauges.get(name, {})),
+            }
+            for name, model in found.models.items()
+        },
+    }
+
+
+def _latency(row: Latency) -> dict[str, Any]:
+    return {
+        **asdict(row),
+        "quantiles": {name: interval._asdict() for name, interval in row.quantiles.items()},
+    }

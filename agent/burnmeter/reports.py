@@ -1,0 +1,61 @@
+"""What `inspect`, `explain` and `doctor` print; the daemon never needs these words."""
+
+from collections.abc import Iterable
+
+from burnmeter.doctor import Finding
+from burnmeter.explanation import Explanation
+from burnmeter.export import terminal
+from burnmeter.inspection import Inspection
+
+MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
+
+
+def inspection(found: Inspection) -> str:
+    """A page, or what happened between two."""
+    what = "between the two pages" if found.is_difference else "since the engine started"
+    lines = [f"{found.title}, role {found.role}: {what}"]
+    if found.is_restart:
+        lines.append("the engine restarted in between: counted from zero")
+    for name, model in found.models.items():
+        lines += ["", f"model {name}"]
+        lines += terminal.wrapped(f"requests: {terminal.counts(model.requests)}")
+        lines += terminal.wrapped(f"tokens: {terminal.counts(model.tokens)}")
+        lines += terminal.latencies(model.latencies)
+        now = found.gauges.get(name, {})
+        text = ", ".join(f"{measure} {value:g}" for measure, value in now.items())
+        lines += terminal.wrapped(f"now: {text}") if now else []
+    lines += terminal.missing(found.not_available)
+    if found.unknown_families:
+        lines += ["", *terminal.wrapped(f"new to us: {', '.join(found.unknown_families)}")]
+    return "\n".join(lines) + "\n"
+
+
+def explanation(found: Explanation) -> str:
+    """Where a number comes from."""
+    metric = found.metric
+    lines = [f"{metric.name} ({metric.kind}, {metric.unit})"]
+    lines += terminal.wrapped(metric.help)
+    lines += terminal.wrapped(f"labels: {', '.join(metric.labels) or 'none'}")
+    if metric.otel:
+        lines += terminal.wrapped(f"OpenTelemetry: {metric.otel}")
+    for origin in found.origins:
+        lines += ["", f"{origin.engine}  {origin.place}".rstrip()]
+        if origin.not_available is not None:
+            lines += terminal.wrapped(f"cannot be had: {origin.not_available}")
+            continue
+        lines += terminal.wrapped(f"means: {origin.means}")
+        lines += terminal.wrapped(f"observed: {origin.observed}")
+        for part in origin.formula.split("; "):
+            lines += terminal.wrapped(part)
+    return "\n".join(lines) + "\n"
+
+
+def findings(found: Iterable[Finding]) -> str:
+    """One line each, the remedy below."""
+    lines: list[str] = []
+    for finding in found:
+        text = f"{MARKS[finding.state]}  {finding.subject}: {finding.text}"
+        lines += terminal.wrapped(text, indent=0, hang=9)
+        if finding.remedy is not None:
+            lines += terminal.wrapped(f"-> {finding.remedy}", indent=9, hang=3)
+    return "\n".join(lines) + "\n"

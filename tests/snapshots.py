@@ -40,7 +40,7 @@ HOSTILE = "<script>alert(1)</script>\"quoted\" 'name'\nsecond line & more"
 
 def wave(place: int, height: float, swing: float) -> float:
     """A quiet, repeatable curve."""
-    return height + swing * math.sin(place / 4.0) + swing / 3 * math.sin(place * 1.7)
+    return max(0.0, height + swing * math.sin(place / 4.0) + swing / 3 * math.sin(place * 1.7))
 
 
 def history(
@@ -48,12 +48,12 @@ def history(
 ) -> tuple[Point, ...]:
     """Ten minutes, one point in 10 s, with a gap of one minute; `rise` lets the burn grow."""
     points = []
-    for place in range(60):
-        at = NOW - (59 - place) * 10.0
+    for place in range(61):
+        at = NOW - (60 - place) * 10.0
         if 20 <= place < 26:
             points.append(Point(at, None, None, None, None))
             continue
-        late = max(0.0, (place - 30) / 29.0) * rise
+        late = max(0.0, (place - 30) / 30.0) * rise
         slow = ttft * (4 if late > rise * 0.5 > 0 else 2 if late > 0 else 1)
         points.append(
             Point(at, wave(place, tokens, tokens / 8), slow, 0.001, wave(place, burn, 0.2) + late)

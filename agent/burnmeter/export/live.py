@@ -1,8 +1,9 @@
 """The live page: one Snapshot as HTML that a person can judge at 3 am.
 
-It chooses what is said first and in which words; the markup is in web_files/ and the numbers'
-words are in words.py. It measures nothing: the only sums are of dollars, joules and GPU seconds,
-which add up. Text from outside (names, reasons) reaches the page only through autoescape.
+It chooses what is shown and in which order; the markup is in web_files/, the numbers' words are in
+words.py, and what is said first in verdict.py. It measures nothing: the only sums are of dollars,
+joules and GPU seconds, which add up. Text from outside (names, reasons) reaches the page only
+through autoescape.
 """
 
 from collections.abc import Iterable
@@ -13,8 +14,8 @@ from typing import Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from burnmeter.export import charts, words
-from burnmeter.model import FAILURE_KINDS, Burn, Failure, GpuView, ModelView, Snapshot
+from burnmeter.export import charts, verdict, words
+from burnmeter.model import Burn, GpuView, ModelView, Snapshot
 
 FILES: Final = Path(__file__).parent / "web_files"
 _RANK = {"burning": 0, "not_measured": 1, "good": 2}
@@ -32,10 +33,11 @@ def page(snapshot: Snapshot) -> bytes:
         .get_template("live.html")
         .render(
             snapshot=snapshot,
-            verdict=verdict(snapshot),
-            attention=attention(snapshot),
+            verdict=verdict.verdict(snapshot),
+            attention=verdict.attention(snapshot),
             cards=cards(snapshot),
             money=money(snapshot),
+            counts=verdict.counts(snapshot),
             hourly=hourly_dollars(snapshot.gpus),
             stale_after_seconds=stale_after_seconds(snapshot),
         )
@@ -46,113 +48,6 @@ def page(snapshot: Snapshot) -> bytes:
 def waiting() -> bytes:
     """What is shown before the first reading."""
     return _environment().get_template("waiting.html").render().encode()
-
-
-# --- what is said first ----------------------------------------------------------------------
-
-
-class Verdict(NamedTuple):
-    """The node in one sentence."""
-
-    state: str
-    text: str
-
-
-def verdict(snapshot: Snapshot) -> Verdict:
-    """The worst state of the node's models, with who and why."""
-    models = snapshot.models
-    burning = [model for model in models if model.state == "burning"]
-    unknown = [model for model in models if model.state not in ("burning", "good")]
-    if burning:
-        names = words.some([_with_cause(model, snapshot.burns) for model in burning])
-        verb = "is burning its budget" if len(burning) == 1 else "are burning their budgets"
-        return Verdict("burning", f"{_of(len(burning), len(models))} {verb}: {names}")
-    if unknown:
-        names = words.some([model.model for model in unknown])
-        verb = "is" if len(unknown) == 1 else "are"
-        return Verdict(
-            "not_measured", f"{_of(len(unknown), len(models))} {verb} not measured: {names}"
-        )
-    if models:
-        who = models[0].model if len(models) == 1 else f"All {len(models)} models"
-        verb = "is" if len(models) == 1 else "are"
-        return Verdict("good", f"{who} {verb} good enough right now")
-    if snapshot.targets:
-        return Verdict("not_measured", "No engine on this node answers")
-    return Verdict("not_measured", "No engine was found on this node")
-
-
-def _of(some: int, all_: int) -> str:
-    return f"{some} of {all_} models"
-
-
-def _with_cause(model: ModelView, burns: Iterable[Burn]) -> str:
-    causes = [
-        words.objective(burn.objective)
-        for burn in burns
-        if burn.model == model.model and burn.state == "burning"
-    ]
-    return f"{model.model}, {words.some(causes)}" if causes else model.model
-
-
-class Attention(NamedTuple):
-    """One thing that somebody must look at, worst first."""
-
-    kind: str
-    """page, ticket, or look."""
-    subject: str
-    text: str
-    anchor: str
-
-
-def attention(snapshot: Snapshot) -> list[Attention]:
-    """Everything that is wrong and has an owner: budgets, engines, GPUs, the agent itself."""
-    return [
-        *_burning_objectives(snapshot),
-        *_failing_parts(snapshot),
-        *(
-            Attention("look", "burnmeter", f"reached its limit {name}, {times} times", "agent")
-            for name, times in snapshot.health.limits_reached.items()
-            if times
-        ),
-    ]
-
-
-def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
-    place = {view.model: index for index, view in enumerate(snapshot.models)}
-    found = [
-        Attention(
-            burn.severity or "look",
-            burn.model,
-            f"{words.objective(burn.objective)}: {burn.reason}",
-            f"model-{place[burn.model]}" if burn.model in place else "models",
-        )
-        for burn in snapshot.burns
-        if burn.state == "burning"
-    ]
-    return sorted(found, key=lambda item: item.kind != "page")
-
-
-def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
-    for view in snapshot.targets:
-        if not view.is_up:
-            yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
-        elif view.is_stalled:
-            yield Attention("look", view.target, "is stalled: no token moves", "targets")
-    for gpu in snapshot.gpus:
-        if gpu.gpu.failure is not None:
-            yield Attention("look", f"GPU {gpu.gpu.index}", failure(gpu.gpu.failure), "gpus")
-    for source in snapshot.sources:
-        if source.failure is not None and source.failure.kind != "disabled":
-            text = f"cannot be read: {failure(source.failure)}"
-            yield Attention("look", source.source, text, "sources")
-
-
-def failure(value: Failure | None) -> str:
-    """Why a source gave nothing, in words."""
-    if value is None:
-        return "no reason is known"
-    return value.message or FAILURE_KINDS.get(value.kind, value.kind)
 
 
 # --- models ------------------------------------------------------------------------------------
@@ -248,6 +143,11 @@ def _sum(values: Iterable[float | None]) -> float | None:
 # --- templates ---------------------------------------------------------------------------------
 
 
+def part(value: float | None, whole: float | None) -> float | None:
+    """How full something is. None if either is not known, or if it holds nothing at all."""
+    return None if value is None or whole is None or whole <= 0 else value / whole
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -262,7 +162,7 @@ def _environment() -> Environment:
         *(words.seconds, words.bound, words.quantile, words.number, words.count, words.dollars),
         *(words.ratio, words.ratio_range, words.burn, words.budget, words.size, words.unit),
         *(words.span, words.moment, words.stamp, words.objective, words.promise),
-        *(charts.burn_width, charts.bar_width, failure),
+        *(charts.burn_width, charts.bar_width, verdict.failure, verdict.target_state),
     )
     environment.filters.update({filter_.__name__: filter_ for filter_ in said})
     environment.globals.update(
@@ -270,6 +170,7 @@ def _environment() -> Environment:
         STATES=words.STATES,
         METHODS=words.METHODS,
         NOT_MEASURED=words.NOT_MEASURED,
+        part=part,
         style=_fingerprint("style.css"),
         script=_fingerprint("live.js"),
     )

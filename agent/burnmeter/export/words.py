@@ -5,7 +5,6 @@ happens here only, and never towards a nicer verdict: 99.97 % is not "100 %", an
 is not "0 %". None is always NOT_MEASURED, and 0 is always a 0.
 """
 
-import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -35,8 +34,8 @@ INDICATORS: Final = {
 STATES: Final = {"good": "good", "burning": "burning", "not_measured": "not measured"}
 
 METHODS: Final = {
-    "process_tree": "by process tree, exact",
-    "equal_split": "split equally, a guess",
+    "process_tree": "exact, by process tree",
+    "equal_split": "a guess, split equally",
     "none": "owner not known",
 }
 """How an attribution was made -> how it is said."""
@@ -112,8 +111,10 @@ def _percent(value: float) -> str:
     percent = abs(value) * 100
     if 0 < percent < 0.001:
         text = "<0.001"
-    elif 99 < percent < 100:
-        text = _plain(math.floor(percent * 1000) / 1000, 6)
+    elif 99.9995 <= percent < 100:
+        text = ">99.999"
+    elif 99.95 <= percent < 100:
+        text = f"{percent:.{2 if percent < 99.995 else 3}f}"
     else:
         text = f"{percent:.0f}" if percent >= 1000 else _plain(percent, 3 if percent >= 10 else 2)
     return f"−{text}" if value < 0 else text
@@ -136,7 +137,7 @@ def burn(lower: float | None, upper: float | None) -> str:
     """How many times faster than the budget allows: `14.4×`, `3.1–12×`."""
     if lower is None or upper is None:
         return NOT_MEASURED
-    low, high = (f"{x:.0f}" if x >= 100 else _plain(x, 3) for x in (lower, upper))
+    low, high = (f"{x:.0f}" if x >= 100 else _plain(x, 3 if x >= 1 else 2) for x in (lower, upper))
     return f"{low}×" if low == high else f"{low}–{high}×"
 
 
@@ -160,8 +161,11 @@ def size(value: float | None) -> str:
 
 
 def unit(value: float | None, name: str) -> str:
-    """A number with its unit, as `412 W` or `71 °C`; without a unit if there is no number."""
-    return NOT_MEASURED if value is None else f"{number(value)} {name}"
+    """A number with its unit, as `412 W` or `4.9 MJ`; without a unit if there is no number."""
+    if value is None:
+        return NOT_MEASURED
+    digits, _, prefix = number(value).partition(" ")
+    return f"{digits} {prefix}{name}"
 
 
 def span(value: float | None) -> str:

@@ -1,0 +1,158 @@
+"""What a Snapshot says in one sentence, and what of it somebody must act on.
+
+Shared by all that speaks to people. It judges nothing itself: states and reasons come from slo, and
+here they are only put in an order and into words.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from burnmeter.export import words
+from burnmeter.model import FAILURE_KINDS, Burn, Failure, GpuView, ModelView, Snapshot, TargetView
+
+
+class Verdict(NamedTuple):
+    """The node in one sentence."""
+
+    state: str
+    text: str
+
+
+def verdict(snapshot: Snapshot) -> Verdict:
+    """The worst state of the node's models, with who and why."""
+    models = snapshot.models
+    if len(models) == 1:
+        return _verdict_of_one(models[0], snapshot.burns)
+    burning = [model for model in models if model.state == "burning"]
+    unknown = [model for model in models if model.state not in ("burning", "good")]
+    if burning:
+        names = words.some([_with_cause(model, snapshot.burns) for model in burning])
+        verb = "is burning its budget" if len(burning) == 1 else "are burning their budgets"
+        return Verdict("burning", f"{len(burning)} of {len(models)} models {verb}: {names}")
+    if unknown:
+        names = words.some([model.model for model in unknown])
+        verb = "is" if len(unknown) == 1 else "are"
+        text = f"{len(unknown)} of {len(models)} models {verb} not measured: {names}"
+        return Verdict("not_measured", text)
+    if models:
+        return Verdict("good", f"All {len(models)} models are good enough right now")
+    if snapshot.targets:
+        return Verdict("not_measured", "No engine on this node answers")
+    return Verdict("not_measured", "No engine was found on this node")
+
+
+def _verdict_of_one(model: ModelView, burns: Iterable[Burn]) -> Verdict:
+    if model.state == "burning":
+        causes = _causes(model, burns)
+        why = f": {words.some(causes)}" if causes else ""
+        return Verdict("burning", f"{model.model} is burning its budget{why}")
+    if model.state == "good":
+        return Verdict("good", f"{model.model} is good enough right now")
+    return Verdict("not_measured", f"{model.model} is not measured")
+
+
+def _with_cause(model: ModelView, burns: Iterable[Burn]) -> str:
+    causes = _causes(model, burns)
+    return f"{model.model}, {words.some(causes)}" if causes else model.model
+
+
+def _causes(model: ModelView, burns: Iterable[Burn]) -> list[str]:
+    return [
+        words.objective(burn.objective)
+        for burn in burns
+        if burn.model == model.model and burn.state == "burning"
+    ]
+
+
+class Attention(NamedTuple):
+    """One thing that somebody must look at, worst first."""
+
+    kind: str
+    """page, ticket, or look."""
+    subject: str
+    text: str
+    anchor: str
+
+
+def attention(snapshot: Snapshot) -> list[Attention]:
+    """Everything that is wrong and has an owner: budgets, engines, GPUs, the agent itself."""
+    return [
+        *_burning_objectives(snapshot),
+        *_failing_parts(snapshot),
+        *(
+            Attention("look", "burnmeter", f"reached its limit {name}, {times} times", "agent")
+            for name, times in snapshot.health.limits_reached.items()
+            if times
+        ),
+    ]
+
+
+def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
+    place = {view.model: index for index, view in enumerate(snapshot.models)}
+    found = [
+        Attention(
+            burn.severity or "look",
+            burn.model,
+            f"{words.objective(burn.objective)}: {burn.reason}",
+            f"model-{place[burn.model]}" if burn.model in place else "models",
+        )
+        for burn in snapshot.burns
+        if burn.state == "burning"
+    ]
+    return sorted(found, key=lambda item: item.kind != "page")
+
+
+def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
+    for view in snapshot.targets:
+        if not view.is_up:
+            yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
+        elif view.is_stalled:
+            yield Attention("look", view.target, "is stalled: no token moves", "targets")
+    for gpu in snapshot.gpus:
+        if gpu.gpu.failure is not None:
+            yield Attention("look", f"GPU {gpu.gpu.index}", failure(gpu.gpu.failure), "gpus")
+    for source in snapshot.sources:
+        if source.failure is not None and source.failure.kind != "disabled":
+            text = f"cannot be read: {failure(source.failure)}"
+            yield Attention("look", source.source, text, "sources")
+
+
+def failure(value: Failure | None) -> str:
+    """Why a source gave nothing, in words."""
+    if value is None:
+        return "no reason is known"
+    return value.message or FAILURE_KINDS.get(value.kind, value.kind)
+
+
+class Counts(NamedTuple):
+    """How many of each, in words, for the headings."""
+
+    gpus: str
+    targets: str
+
+
+def counts(snapshot: Snapshot) -> Counts:
+    """GPUs by what they do, and targets by how they are."""
+    return Counts(
+        gpus=_tally(_gpu_state(view) for view in snapshot.gpus),
+        targets=_tally(target_state(view) for view in snapshot.targets),
+    )
+
+
+def _tally(states: Iterable[str]) -> str:
+    return ", ".join(f"{times} {state}" for state, times in Counter(states).items())
+
+
+def _gpu_state(view: GpuView) -> str:
+    if view.gpu.failure is not None:
+        return "not answering"
+    states = {share.state for share in view.shares}
+    return next((state for state in ("busy", "idle") if state in states), "unattributed")
+
+
+def target_state(view: TargetView) -> str:
+    """up, stalled or down."""
+    if not view.is_up:
+        return "down"
+    return "stalled" if view.is_stalled else "up"

@@ -6,7 +6,7 @@ It looks at words only, never at a process; processes.py holds what they say aga
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from burnmeter.model import ProcessHint
@@ -36,9 +36,12 @@ def _is_program(command: Sequence[str], place: int) -> bool:
     """Is the word at `place` what runs: the command itself, or what an interpreter was given?"""
     if place == 0:
         return True
-    options = command[1:place]
-    return INTERPRETER.fullmatch(command[0]) is not None and all(
-        word.startswith("-") and word != "-c" for word in options
+    if INTERPRETER.fullmatch(command[0]) is None:
+        return False
+    # Of Python's own options these two take a word, and -c takes a program that may say anything.
+    return all(
+        (word.startswith("-") and word != "-c") or before in ("-X", "-W")
+        for before, word in pairwise(command[:place])
     )
 
 

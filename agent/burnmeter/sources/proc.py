@@ -17,7 +17,7 @@ KERNEL_THREAD: Final = 0x00200000
 """PF_KTHREAD in Linux's include/linux/sched.h."""
 COMMAND_WORDS: Final = 512
 COMMAND_CHARACTERS: Final = 32768
-LISTEN: Final = "0A"
+LISTEN: Final = b"0A"
 """TCP_LISTEN in Linux's include/net/tcp_states.h, as /proc/net/tcp prints it."""
 
 
@@ -46,14 +46,14 @@ def stat(pid: int) -> Stat | None:
     return Stat(int(parent_pid), (line[opening + 1 : closing], start, arguments))
 
 
-def listeners() -> frozenset[tuple[str, str]] | None:
+def listeners() -> frozenset[tuple[bytes, bytes]] | None:
     """Address and inode of each listening TCP socket; None if they cannot be read."""
-    found: set[tuple[str, str]] = set()
+    found: set[tuple[bytes, bytes]] = set()
     for name in ("tcp", "tcp6"):
         try:
-            with open(f"/proc/self/net/{name}", encoding="ascii") as file:
+            with open(f"/proc/self/net/{name}", "rb") as file:
                 next(file, None)
-                rows = [line.split(maxsplit=10) for line in file if f" {LISTEN} " in line]
+                rows = [line.split(maxsplit=10) for line in file if b" %s " % LISTEN in line]
         except OSError:
             if name == "tcp":
                 return None

@@ -43,7 +43,7 @@ class ProcessSource:
     def __init__(self, *, processes_limit: int = 20_000) -> None:
         self._processes_limit = processes_limit
         self._known: dict[int, _Known] = {}
-        self._listeners: frozenset[tuple[str, str]] | None = None
+        self._listeners: frozenset[tuple[bytes, bytes]] | None = None
         self._ports: dict[int, tuple[int, ...]] = {}
         self.limit_reached = 0
         """Times that there were more processes than the limit; the newest were left out."""

@@ -170,42 +170,56 @@ def _state(
     unmeasured: str | None,
     counts_events: bool,
 ) -> tuple[str, str, str | None]:
-    doubtful = None
+    """State, reason and severity: alert tiers first, then what users feel now, then doubt."""
+    floor = _windows()["bad_events_floor"] if counts_events else 0.0
     for tier in ladder:
         long, short = windows[tier.long_seconds], windows[tier.short_seconds]
-        bad = (long.burn_lower or 0.0) * budget_ratio * long.valid
-        if counts_events and bad < _windows()["bad_events_floor"]:
-            continue
-        if _exceeds(long.burn_lower, short.burn_lower, tier.factor):
-            said = f"burn {long.burn_lower:.1f} over {span_words(tier.long_seconds)}"
+        if _bad(long, budget_ratio) >= floor and min(_known(long), _now(short)) > tier.factor:
+            said = f"burn {long.burn_lower:.1f} over {span_words(long.covered_seconds)}"
             return "burning", f"{said}, {tier.severity} above {tier.factor:.1f}", tier.severity
-        if _exceeds(long.burn_upper, short.burn_upper, tier.factor):
-            doubtful = doubtful or (
-                f"the threshold lies between two buckets: burn over {span_words(tier.long_seconds)}"
-                f" is between {long.burn_lower:.1f} and {long.burn_upper:.1f}"
-            )
-    shortest = windows[min(windows)]
-    widest_page = windows[ladder[0].long_seconds]
+    fast = ladder[0]
+    long, short = windows[fast.long_seconds], windows[fast.short_seconds]
+    if _bad(short, budget_ratio) >= floor and _now(short) > fast.factor:
+        said = f"burn {short.burn_lower:.1f} over {span_words(short.covered_seconds)}"
+        return "burning", f"{said}; it will {fast.severity} if it lasts", None
     if unmeasured is not None:
         return "not_measured", unmeasured, None
-    if doubtful is not None:
-        return "not_measured", doubtful, None
-    if widest_page.valid == 0:
+    if short.burn_upper is not None and short.burn_upper > fast.factor and floor <= short.valid:
+        said = f"burn over {span_words(short.covered_seconds)} is between {short.burn_lower:.1f}"
+        doubt = f"{said} and {short.burn_upper:.1f}: the threshold lies between two buckets"
+        if short.burn_lower != short.burn_upper:
+            return "not_measured", doubt, None
+    if long.burn_upper is None:
         nothing = "no requests" if counts_events else "no time measured"
-        return "not_measured", f"{nothing} in the last {span_words(widest_page.seconds)}", None
-    said = f"burn {widest_page.burn_upper:.1f} over {span_words(widest_page.seconds)}"
-    if shortest.burn_upper is not None:
-        said += f", {shortest.burn_upper:.1f} over {span_words(shortest.seconds)}"
+        return "not_measured", f"{nothing} in the last {span_words(long.seconds)}", None
+    said = f"burn {long.burn_upper:.1f} over {span_words(long.covered_seconds)}"
+    if short.burn_upper is not None and long.covered_seconds > short.covered_seconds:
+        said += f", {short.burn_upper:.1f} over {span_words(short.covered_seconds)}"
     return "good", said, None
 
 
-def _exceeds(long: float | None, short: float | None, factor: float) -> bool:
-    return long is not None and short is not None and long > factor and short > factor
+def _now(window: WindowBurn) -> float:
+    """The burn that is certain."""
+    return window.burn_lower or 0.0
+
+
+def _known(window: WindowBurn) -> float:
+    """The burn of the whole window, of which only a part may be measured yet.
+
+    A minute of errors is no three days of errors: a tier means a share of the budget, and only
+    what was seen to be spent counts.
+    """
+    return _now(window) * min(1.0, window.covered_seconds / window.seconds)
+
+
+def _bad(window: WindowBurn, budget_ratio: float) -> float:
+    """Bad events that are certain."""
+    return _now(window) * budget_ratio * window.valid
 
 
 def span_words(seconds: float) -> str:
-    """300 -> `5 min`, 21600 -> `6 h`, 259200 -> `3 d`."""
+    """300 -> `5 min`, 21600 -> `6 h`, 259200 -> `3 d`, 100 -> `100 s`."""
     for size, word in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {word}"
-    return f"{seconds:g} s"
+        if seconds >= size and (seconds % size == 0 or seconds >= 3 * size):
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} s"

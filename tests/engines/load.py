@@ -59,6 +59,8 @@ class Answer:
     chunks: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    error: str | None = None
+    """What the engine said of it: an HTTP body's or, in mid-stream, an event's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,11 @@ def bad_value(count: int) -> list[Ask]:
     return [Ask(temperature=-1.0)] * count
 
 
+def too_long(count: int) -> list[Ask]:
+    """Requests whose prompt does not fit the model's context: HTTP 400."""
+    return [Ask(prompt="x" * 5000)] * count
+
+
 def unknown_model(count: int) -> list[Ask]:
     """Requests for a model that is not served: HTTP 404."""
     return [Ask(model="no-such-model")] * count
@@ -170,7 +177,7 @@ def receive(
     answer.status = response.status
     if response.status != 200:
         answer.outcome = f"http_{response.status}"
-        response.read()
+        answer.error = response.read().decode(errors="replace")
         return
     answer.outcome = "broken"  # until its end has been seen
     if not ask.is_stream:
@@ -183,6 +190,7 @@ def receive(
             return
         content = json.loads(event)
         if "error" in content:
+            answer.error = event
             return
         take_usage(answer, content)
         take_chunk(answer, content, began_seconds)

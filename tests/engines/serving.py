@@ -57,12 +57,19 @@ class Server:
         with contextlib.suppress(psutil.NoSuchProcess):
             first = psutil.Process(self.pid)
             everyone = [first, *first.children(recursive=True)]
-            return [one for one in everyone if title in own_title(one)]
+            return [one for one in everyone if is_alive(one) and title in own_title(one)]
         return []
 
     def log_tail(self) -> str:
         """The end of what the engine wrote."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that ended and that nobody asked about is a zombie."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def own_title(process: psutil.Process) -> str:

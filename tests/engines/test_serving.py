@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engines import load
-from tests.engines.serving import Server, free_port, llamacpp_server, running
+from tests.engines.serving import Server, free_port, is_alive, llamacpp_server, running
 from tests.parts import engine_environment
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
@@ -105,7 +105,7 @@ def test_no_process_is_left_when_a_test_fails(tmp_path: Path) -> None:
         failing_test()
 
     assert len(processes) >= 1
-    assert not any(process.is_running() for process in processes)
+    assert not any(is_alive(process) for process in processes)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(seen[0].url.rpartition(":")[2]))) != 0
 
@@ -131,4 +131,4 @@ def test_a_killed_test_run_takes_its_server_with_it(tmp_path: Path) -> None:
         runner.kill()
 
     psutil.wait_procs([server], timeout=10)
-    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(server)

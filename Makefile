@@ -10,7 +10,7 @@ PATHS := agent tests
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench accept clean
+.PHONY: help run test lint format types bench accept picture clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(READY)  ## measure; ratios within one run, never a pass or a fail
 
 accept: $(READY)  ## write goldens, expected samples and transcripts anew; the diff is the review
 	$(BIN)/python -m pytest --accept $(ARGS)
+
+picture: $(READY)  ## take the README's picture of the live page anew (about four minutes)
+	$(BIN)/python -m tests.picture
 
 clean:  ## remove the environment, caches and engines made here
 	rm -rf $(VENV) .parts build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ("tests.nvml",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "rewrite the expected files with what came out; the diff is the review"

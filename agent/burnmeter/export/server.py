@@ -21,6 +21,7 @@ from cheroot.wsgi import Server as CherootServer
 from burnmeter.errors import BurnmeterError
 
 _LOG = logging.getLogger(__name__)
+_DRAINED_BYTES = 64 * 1024
 
 
 class Limits(NamedTuple):
@@ -47,6 +48,16 @@ class _Connection(HTTPConnection):
             return bool(super().communicate())  # type: ignore[no-untyped-call]
         finally:
             watch.end(self)
+
+    def close(self) -> None:
+        """Close now, also after a refusal, which cheroot leaves open until it is collected."""
+        if self.linger:
+            # Closing with unread data resets the connection, and the refusal would be lost.
+            with suppress(OSError):
+                self.socket.settimeout(0)
+                self.socket.recv(_DRAINED_BYTES)
+            self.linger = False
+        super().close()
 
 
 class _Watch:
@@ -117,16 +128,22 @@ class _Cheroot(CherootServer):
 
     def bind(self, family: int, type: int, proto: int = 0) -> Any:
         host, port = self.bind_addr[:2]
+        made = self.prepare_socket(
+            self.bind_addr, family, type, proto, self.nodelay, self.ssl_adapter
+        )
         try:
-            bound = super().bind(family, type, proto)
+            made.bind(self.bind_addr)
         except OSError as error:
+            made.close()
             if error.errno in _REASONS:
                 where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 raise BurnmeterError(f"{where} {_REASONS[error.errno]}") from error
             raise
         # Set here because accepted sockets inherit it; the kernel may give less.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.send_buffer_bytes)
-        return bound
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.send_buffer_bytes)
+        self.bind_addr = made.getsockname()[:2]
+        self.socket = made
+        return made
 
     def process_conn(self, conn: Any) -> None:
         """Give a thread to connections that have said something; let the others wait."""

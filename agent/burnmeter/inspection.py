@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from burnmeter import dialects, growth, views
+from burnmeter import dialects, growth, sli, views
 from burnmeter.model import EnginePage, Growth, Latency
 from burnmeter.normalise import normalise, plan
 from burnmeter.page import read_page
@@ -18,7 +18,7 @@ class ModelFindings:
     """One model on the page."""
 
     requests: Mapping[str, float]
-    """Outcome -> count; `cancelled` is an estimate."""
+    """Outcome -> count, see sli.by_outcome; `cancelled` is an estimate."""
     tokens: Mapping[str, float]
     latencies: Mapping[str, Latency]
 
@@ -78,8 +78,8 @@ def _model(name: str, grown: Growth) -> ModelFindings:
         key.measure: h for key, h in grown.histograms.items() if growth.model_of(key.labels) == name
     }
     return ModelFindings(
-        requests=_by(grown, name, "requests_total", "outcome"),
-        tokens=_by(grown, name, "tokens_total", "kind"),
+        requests=sli.by_outcome(sli.outcomes(name, grown.counters)),
+        tokens=_tokens(grown, name),
         latencies={
             short: views.latency(histograms[measure])
             for short, measure in views.LATENCIES.items()
@@ -88,13 +88,12 @@ def _model(name: str, grown: Growth) -> ModelFindings:
     )
 
 
-def _by(grown: Growth, model: str, measure: str, label: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for key, value in grown.counters.items():
-        labels = dict(key.labels)
-        if key.measure == measure and labels["model"] == model:
-            found[labels[label]] = found.get(labels[label], 0.0) + value
-    return found
+def _tokens(grown: Growth, model: str) -> dict[str, float]:
+    return {
+        dict(key.labels)["kind"]: value
+        for key, value in grown.counters.items()
+        if key.measure == "tokens_total" and growth.model_of(key.labels) == model
+    }
 
 
 def as_json(found: Inspection) -> dict[str, Any]:

@@ -363,7 +363,7 @@ class ModelView:
     """Recent: dollars of its GPUs, busy and idle, over generated tokens."""
     joules_per_token: float | None
     requests: Mapping[str, float]
-    """Outcome -> count since first sight."""
+    """Outcome -> count since first sight, at least; `error_upper`: at most, where that differs."""
     tokens: Mapping[str, float]
     """Kind -> count since first sight."""
     not_available: Mapping[str, str]
@@ -440,6 +440,8 @@ class Health:
     tick_duration_seconds: float
     ticks: int
     late_ticks: int
+    failed_ticks: int
+    """Ticks lost to a bug of ours."""
     limits_reached: Mapping[str, int]
     """Limit's name -> times reached."""
 

@@ -4,12 +4,13 @@ An engine counts in buckets, a person asks about a threshold: where the two do n
 known only between two counts, and both leave. What an engine cannot count is None, never zero.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from burnmeter import histograms
 from burnmeter.dialects import INDICATORS
 from burnmeter.growth import model_of
-from burnmeter.model import Growth, Objective, Tally
+from burnmeter.model import Growth, Key, Objective, Tally
 
 ERRORS = "errors"
 AVAILABILITY = "availability"
@@ -50,26 +51,44 @@ def latency(indicator: str, threshold_seconds: float, model: str, growth: Growth
 
 
 def errors(model: str, growth: Growth) -> Tally | None:
-    """Requests that were answered. Cancelled and rejected ones are no verdict on the server.
+    """Requests that were answered. Cancelled and rejected ones are no verdict on the server."""
+    return error_tally(outcomes(model, growth.counters))
 
-    The engine's finish reasons and the HTTP status may witness the same failure, so between the
-    larger and the sum of both have failed; lost requests are an estimate and only in the sum.
+
+def error_tally(counts: Mapping[tuple[str, str], float]) -> Tally | None:
+    """From requests by (outcome, counted_by). None if nobody counts them.
+
+    Several witnesses (the engine's finish reasons, HTTP status, admission control) may have seen
+    the same failure: between the largest of them and all together have failed. Lost requests are
+    an estimate, so they count only in the latter.
     """
-    counts = outcomes(model, growth)
     lost = counts.get(("lost", "estimate"), 0.0)
     if ("ok", "engine") not in counts and lost == 0:
         return None
     good = counts.get(("ok", "engine"), 0.0)
-    by_engine, by_http = counts.get(("error", "engine"), 0.0), counts.get(("error", "http"), 0.0)
-    most = by_engine + by_http + lost
-    valid = good + most
-    return Tally(valid, good, valid - max(by_engine, by_http))
+    witnesses = [count for (outcome, _), count in counts.items() if outcome == "error"]
+    valid = good + sum(witnesses) + lost
+    return Tally(valid, good, valid - max(witnesses, default=0.0))
 
 
-def outcomes(model: str, growth: Growth) -> dict[tuple[str, str], float]:
+def by_outcome(counts: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Outcome -> requests, at least: what the largest witness saw.
+
+    Where several saw some and together may have seen more, `<outcome>_upper` says how many.
+    """
+    found: dict[str, float] = {}
+    for outcome in dict.fromkeys(outcome for outcome, _ in counts):
+        seen = [count for (name, _), count in counts.items() if name == outcome]
+        found[outcome] = max(seen)
+        if sum(seen) > max(seen):
+            found[f"{outcome}_upper"] = sum(seen)
+    return found
+
+
+def outcomes(model: str, counters: Mapping[Key, float]) -> dict[tuple[str, str], float]:
     """(outcome, counted_by) -> requests, of one model."""
     found: dict[tuple[str, str], float] = {}
-    for key, value in growth.counters.items():
+    for key, value in counters.items():
         if key.measure == "requests_total":
             labels = dict(key.labels)
             if labels["model"] == model:

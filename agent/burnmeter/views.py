@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from burnmeter import histograms, pipeline, slo
+from burnmeter import histograms, pipeline, sli, slo
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
     Burn,
@@ -121,6 +121,14 @@ class Recent:
         ]
         return sum(found) if found else None
 
+    def outcomes(self) -> dict[tuple[str, str], float]:
+        """(outcome, counted_by) -> how much the model's requests grew."""
+        if self.then is None:
+            return {}
+        now = sli.outcomes(self.model[1], self.now.counters)
+        then = sli.outcomes(self.model[1], self.then.counters)
+        return {pair: value - then.get(pair, 0.0) for pair, value in now.items()}
+
     def rate(self, measure: str, **labels: str) -> float | None:
         """Per second."""
         grown = self.counter(measure, **labels)
@@ -158,18 +166,12 @@ def _per(amount: float | None, count: float | None, scale: float = 1.0) -> float
 
 
 def error_ratio(recent: Recent) -> tuple[float | None, float | None]:
-    """Failed requests over answered ones: (at least, at most). See sli.errors."""
-
-    def count(outcome: str, by: str) -> float | None:
-        return recent.counter("requests_total", outcome=outcome, counted_by=by)
-
-    good = count("ok", "engine")
-    if good is None:
+    """Failed requests over answered ones: (at least, at most). See sli.error_tally."""
+    tally = sli.error_tally(recent.outcomes())
+    if tally is None or not tally.valid:
         return None, None
-    by_engine, by_http = count("error", "engine") or 0.0, count("error", "http") or 0.0
-    most = by_engine + by_http + (count("lost", "estimate") or 0.0)
-    valid = good + most
-    return _per(max(by_engine, by_http), valid), _per(most, valid)
+    bad = tally.valid - tally.good_upper, tally.valid - tally.good_lower
+    return bad[0] / tally.valid, bad[1] / tally.valid
 
 
 def _gauge(watched: Sequence[Watched], measure: str, model: str) -> list[float]:
@@ -232,18 +234,18 @@ def model_view(frame: Frame, model: str, watched: Sequence[Watched]) -> ModelVie
             recent.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
         ),
         joules_per_token=_per(recent.spent(lambda spend: spend.joules), generated),
-        requests=_totals(frame.state, "requests_total", model, "outcome"),
-        tokens=_totals(frame.state, "tokens_total", model, "kind"),
+        requests=sli.by_outcome(sli.outcomes(model, frame.state.counters)),
+        tokens=_tokens(frame.state, model),
         not_available=_not_available(watched),
     )
 
 
-def _totals(state: State, measure: str, model: str, by: str) -> dict[str, float]:
+def _tokens(state: State, model: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, value in state.counters.items():
         labels = dict(key.labels)
-        if key.measure == measure and labels["model"] == model:
-            found[labels[by]] = found.get(labels[by], 0.0) + value
+        if key.measure == "tokens_total" and labels["model"] == model:
+            found[labels["kind"]] = found.get(labels["kind"], 0.0) + value
     return found
 
 

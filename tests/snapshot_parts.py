@@ -215,5 +215,6 @@ HEALTH = Health(
     tick_duration_seconds=0.021,
     ticks=2280,
     late_ticks=0,
+    failed_ticks=0,
     limits_reached={},
 )

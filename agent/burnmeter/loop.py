@@ -42,6 +42,7 @@ log = logging.getLogger("burnmeter")
 PROCESSES_EVERY_TICKS: Final = 2
 LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
+BAD_NEWS: Final = {"down", "stalled", "burning", "xid", "gpu_lost"}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
@@ -77,6 +78,8 @@ class World:
     pages: Pages
     find_targets: Callable[[Mapping[int, Process]], tuple[Target, ...]]
     own_cost: OwnCosts
+    limits_reached: Callable[[], Mapping[str, int]] = dict
+    """Limits that sources keep for themselves: name -> times reached."""
     is_simulated: bool = False
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
@@ -86,42 +89,61 @@ class Background(Generic[R]):
     """One source read in a thread of its own, one read at a time, waited for until a deadline.
 
     A read that hangs (a process in the kernel's hands can make /proc hang) costs one thread and
-    yields a timeout at each tick until it ends; it is never started twice. The threads are daemons,
-    so that no source can keep the agent from ending.
+    yields a timeout at each tick until it ends; it is never started twice, and only the tick that
+    started it waits for it. The threads are daemons, so that no source can keep the agent from
+    ending.
     """
 
-    def __init__(self, name: str, source: Source[R], late: Callable[[Failure], R]) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source[R],
+        late: Callable[[Failure, float], R],
+        clock: Callable[[], float],
+    ) -> None:
         self._name = name
         self._source: Source[R] = source
-        self._late: Callable[[Failure], R] = late
+        self._late: Callable[[Failure, float], R] = late
+        self._clock = clock
         self._answers: queue.SimpleQueue[R] = queue.SimpleQueue()
-        self._is_asked = False
+        self._asked_seconds: float | None = None
+        self._is_new = False
+        self._is_closed = False
 
     def ask(self) -> None:
         """Begin a read, unless the last one has not ended."""
-        if not self._is_asked:
-            self._is_asked = True
+        self._is_new = self._asked_seconds is None
+        if self._is_new:
+            self._asked_seconds = self._clock()
             threading.Thread(target=self._read, name=self._name, daemon=True).start()
 
     def take(self, seconds: float) -> R:
         """What the read brought, or a timeout."""
         try:
-            reading = self._answers.get(timeout=max(0.0, seconds))
+            # One that an earlier tick has waited for is not waited for again: others need the time.
+            reading = self._answers.get(timeout=max(0.0, seconds) if self._is_new else 0.0)
         except queue.Empty:
-            return self._late(Failure("timeout", f"reading the {self._name} has not ended in time"))
-        self._is_asked = False
+            since = self._clock() - (self._asked_seconds or 0.0)
+            text = f"reading the {self._name} began {since:.1f} s ago and has not ended"
+            return self._late(Failure("timeout", text), since)
+        self._asked_seconds = None
         return reading
 
     def close(self) -> None:
         """Close the source; waits for no read."""
+        self._is_closed = True
         self._source.close()
 
     def _read(self) -> None:
+        began = self._clock()
         try:
             reading = self._source.read()
         except Exception as error:
+            if self._is_closed:  # It was closed under a read that hung: nobody wants to know.
+                return
             log.exception("reading the %s failed; this is a bug in burnmeter", self._name)
-            reading = self._late(Failure("crashed", f"reading the {self._name}: {error}"))
+            failure = Failure("crashed", f"reading the {self._name}: {error!r}")
+            reading = self._late(failure, self._clock() - began)
         self._answers.put(reading)
 
 
@@ -138,10 +160,13 @@ class Agent:
         self._frame: views.Frame | None = None
         self._last_gave: dict[str, float] = {}
         self._late_ticks = 0
+        self._failed_ticks = 0
+        self._last_bug = ""
         self._tick_seconds = 0.0
-        self._gpus = world.gpus and Background("gpus", world.gpus, self._no_gpus)
+        clock = world.monotonic
+        self._gpus = world.gpus and Background("gpus", world.gpus, self._no_gpus, clock)
         self._processes = world.processes and Background(
-            "processes", world.processes, self._no_processes
+            "processes", world.processes, self._no_processes, clock
         )
         self._settings = Settings(
             terms=Terms(
@@ -164,13 +189,20 @@ class Agent:
             if late > LATE_RATIO * interval:
                 self._late_ticks += 1
                 due += interval * int(late // interval)
-            try:
-                self.tick()
-            except Exception:  # the last Snapshot stays and ages, /healthz tells
-                log.exception("a tick failed; this is a bug in burnmeter, please report it")
-                self._limits["tick_failures"] += 1
+            self._tick_and_tell()
             due += interval
             stop.wait(max(0.0, due - self.world.monotonic()))
+
+    def _tick_and_tell(self) -> None:
+        before = self.outlet.snapshot if self.outlet else None
+        try:
+            tell(before, self.tick())
+            self._last_bug = ""
+        except Exception as error:  # the last Snapshot stays and ages, /healthz tells
+            self._failed_ticks += 1
+            if repr(error) != self._last_bug:  # A trace at every tick would fill the disk.
+                log.exception("a tick failed; this is a bug in burnmeter, please report it")
+            self._last_bug = repr(error)
 
     def tick(self) -> Snapshot:
         """One pass: ask everybody, take in what came, render."""
@@ -307,27 +339,46 @@ class Agent:
 
     def _health(self) -> Health:
         cost = self.world.own_cost.read()
+        elsewhere = {name: n for name, n in self.world.limits_reached().items() if n > 0}
         return Health(
             cpu_seconds=cost.cpu_seconds,
             memory_bytes=cost.memory_bytes,
             tick_duration_seconds=self._tick_seconds,
             ticks=self._state.ticks + 1,
             late_ticks=self._late_ticks,
-            limits_reached=dict(self._limits),
+            failed_ticks=self._failed_ticks,
+            limits_reached={**self._limits, **elsewhere},
         )
 
-    def _no_gpus(self, failure: Failure) -> GpuReading:
+    def _no_gpus(self, failure: Failure, seconds: float) -> GpuReading:
         return GpuReading(
             at_seconds=self.world.monotonic(),
             timestamp_seconds=self.world.wall_clock(),
-            duration_seconds=self.config.gpus.timeout_seconds,
+            duration_seconds=seconds,
             failure=failure,
         )
 
-    def _no_processes(self, failure: Failure) -> ProcessReading:
+    def _no_processes(self, failure: Failure, seconds: float) -> ProcessReading:
         return ProcessReading(
             at_seconds=self.world.monotonic(),
             timestamp_seconds=self.world.wall_clock(),
-            duration_seconds=self.config.limits.scrape_timeout_seconds,
+            duration_seconds=seconds,
             failure=failure,
         )
+
+
+def tell(before: Snapshot | None, now: Snapshot) -> None:
+    """Log what is new since the Snapshot before, once: for those who read logs, not metrics."""
+    for event in now.events:
+        if event.timestamp_seconds == now.timestamp_seconds:
+            level = logging.WARNING if event.kind in BAD_NEWS else logging.INFO
+            log.log(level, "%s: %s: %s", event.subject, event.kind, event.text)
+    was = {view.source: view.failure for view in before.sources} if before else {}
+    for view in now.sources:
+        old = was.get(view.source)
+        if view.failure is not None and (old is None or old.kind != view.failure.kind):
+            log.warning("%s: %s", view.source, view.failure.message)
+        elif view.failure is None and old is not None:
+            log.info("%s: answers again", view.source)
+    for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
+        log.warning("the limit `limits.%s` was reached; what is beyond it is not read", name)

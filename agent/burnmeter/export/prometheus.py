@@ -183,6 +183,7 @@ def _agent(snapshot: Snapshot) -> Iterator[Row]:
     yield "burnmeter_snapshot_timestamp_seconds", {}, snapshot.timestamp_seconds
     yield "burnmeter_ticks_total", {}, float(health.ticks)
     yield "burnmeter_late_ticks_total", {}, float(health.late_ticks)
+    yield "burnmeter_failed_ticks_total", {}, float(health.failed_ticks)
     yield "burnmeter_tick_duration_seconds", {}, health.tick_duration_seconds
     yield "burnmeter_agent_cpu_seconds_total", {}, health.cpu_seconds
     yield "burnmeter_agent_memory_bytes", {}, health.memory_bytes

@@ -26,6 +26,9 @@ from burnmeter.sources.processes import (
 SIMULATED_INTERVAL_SECONDS: Final = 2.0
 """A simulated node may be read as often as is pleasant to watch."""
 
+NO_GPU_KINDS: Final = {"no_library", "disabled"}
+"""Failures of the GPU source that a machine without GPUs has."""
+
 
 def real_world(settings: Config) -> World:
     """This machine."""
@@ -95,11 +98,17 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
 
 
 def has_something(world: World, settings: Config) -> bool:
-    """Whether there is anything to watch: a GPU, an engine, or a target that somebody listed."""
+    """Whether there is anything to watch: a GPU, an engine, or a target that somebody listed.
+
+    A driver that is there and does not work is something too: whoever has one wants to be told, not
+    to be shown a simulation.
+    """
     if settings.targets:
         return True
-    if world.gpus is not None and world.gpus.read().gpus:
-        return True
+    if world.gpus is not None:
+        reading = world.gpus.read()
+        if reading.gpus or (reading.failure and reading.failure.kind not in NO_GPU_KINDS):
+            return True
     table = world.processes.read().processes if world.processes else {}
     return bool(world.find_targets(table))
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan
 from typing import Final, NamedTuple
 
-from burnmeter.dialects import Dialect, Measure, Rule
-from burnmeter.errors import PageError
-from burnmeter.model import EnginePage, Histogram, Key
+from burnmeter.dialects import Dialect, Measure, Rule, recognise, role_of
+from burnmeter.model import EnginePage, Histogram, Key, Labels
 from burnmeter.page import Page, Series, parse_series
 
 SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_total")
@@ -58,25 +57,6 @@ class Plan:
     """The engine's word for a model -> ours. "" if it has none."""
 
 
-def recognise(families: Iterable[str], dialects: Mapping[str, Dialect]) -> Dialect:
-    """The dialect a page speaks. Raises PageError(`unknown_engine`) with what was seen."""
-    seen = set(families)
-    for dialect in dialects.values():
-        if any(family.startswith(dialect.recognise) for family in seen):
-            return dialect
-    hints = [
-        f"{d.title}: {d.hints['no_engine_families']}"
-        for d in dialects.values()
-        if "no_engine_families" in d.hints
-    ]
-    shown = ", ".join(sorted({family.split("_")[0] for family in seen})[:8]) or "nothing"
-    raise PageError(
-        "unknown_engine",
-        f"no dialect knows this page; its names begin with: {shown}."
-        f" If it is {'; if it is '.join(hints)}",
-    )
-
-
 def _family(name: str, types: Mapping[str, str]) -> str:
     if name in types:
         return name
@@ -96,12 +76,26 @@ class _Planner:
     def __init__(self, page: Page, dialect: Dialect, name: Callable[[str], str]) -> None:
         self.dialect = dialect
         self.page = page
-        self.parsed = [parse_series(raw) for raw in page.series]
         self.by_name: dict[str, list[tuple[int, Series]]] = {}
-        for index, series in enumerate(self.parsed):
-            self.by_name.setdefault(series.name, []).append((index, series))
+        seen: set[tuple[str, Labels]] = set()
+        for index, raw in enumerate(page.series):
+            series = parse_series(raw)
+            identity = (series.name, tuple(sorted(series.labels.items())))
+            # Of a series given twice the first counts, as for Prometheus; never both.
+            if identity not in seen:
+                seen.add(identity)
+                self.by_name.setdefault(series.name, []).append((index, series))
         self.found: set[str] = set()
-        words = {w for w in map(self._word, (series.labels for series in self.parsed)) if w}
+        # Only the engine's own series name its models: what wraps it (Dynamo, KServe) spells them
+        # otherwise.
+        own = [
+            series.labels
+            for name_, rows in self.by_name.items()
+            for _, series in rows
+            if name_.startswith(dialect.recognise)
+        ]
+        self.role = role_of(dialect, self.by_name.keys() | page.types.keys(), own)
+        words = sorted({word for word in map(self._word, own) if word})
         self.models = {word: name(word) for word in words} or {"": name("")}
 
     def _word(self, labels: Mapping[str, str]) -> str:
@@ -127,15 +121,14 @@ class _Planner:
             for index, series in self.by_name[name]:
                 if _fits(rule, series.labels):
                     key = self.key(measure, rule, series.labels)
-                    yield Scalar(index, key, self.page.series[index], measure.factor)
+                    yield Scalar(index, key, _part(name, series.labels), measure.factor)
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
             name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
-            if name is None:
-                continue
-            self.found.add(measure.name)
-            yield from self._one_family(measure, rule, name)
+            for buckets in self._one_family(measure, rule, name) if name is not None else ():
+                self.found.add(measure.name)
+                yield buckets
 
     def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
         ladders: dict[str, dict[float, int]] = {}
@@ -143,19 +136,19 @@ class _Planner:
         for index, series in self.by_name[f"{name}_bucket"]:
             if not _fits(rule, series.labels):
                 continue
-            part = _without_bound(series.labels)
+            part = _part(name, series.labels)
             keys.setdefault(part, self.key(measure, rule, series.labels))
             bound = _bound(series.labels.get("le", ""))
             if bound is not None:
                 ladders.setdefault(part, {}).setdefault(bound, index)
-        sums, counts = self._ends(f"{name}_sum"), self._ends(f"{name}_count")
+        sums, counts = self._ends(name, "_sum"), self._ends(name, "_count")
         for part, ladder in ladders.items():
             total = ladder.pop(inf, counts.get(part))
             if total is not None:
                 bounds = tuple(sorted(ladder))
                 yield Buckets(
                     key=keys[part],
-                    part=f"{name}{part}",
+                    part=part,
                     bounds=tuple(bound * measure.factor for bound in bounds),
                     indexes=tuple(ladder[bound] for bound in bounds),
                     total=total,
@@ -163,11 +156,12 @@ class _Planner:
                     factor=measure.factor,
                 )
 
-    def _ends(self, name: str) -> dict[str, int]:
-        return {_without_bound(s.labels): index for index, s in self.by_name.get(name, ())}
+    def _ends(self, name: str, suffix: str) -> dict[str, int]:
+        rows = self.by_name.get(name + suffix, ())
+        return {_part(name, series.labels): index for index, series in rows}
 
     def unknown(self) -> tuple[str, ...]:
-        wanted = {n for m in self.dialect.measures.values() for rule in m.rules for n in rule.names}
+        wanted = self.dialect.wanted
         families = {_family(name, self.page.types) for name in self.by_name}
         return tuple(
             sorted(
@@ -186,8 +180,12 @@ class _Planner:
         return rows[0][0] if rows else None
 
 
-def _without_bound(labels: Mapping[str, str]) -> str:
-    return "".join(f"|{name}={labels[name]}" for name in sorted(labels) if name != "le")
+def _part(name: str, labels: Mapping[str, str]) -> str:
+    """What tells one of the engine's series from the next, however its labels are ordered."""
+    pairs = ",".join(
+        f"{label}={value!r}" for label, value in sorted(labels.items()) if label != "le"
+    )
+    return f"{name}{{{pairs}}}"
 
 
 def _bound(text: str) -> float | None:
@@ -195,7 +193,7 @@ def _bound(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return None if isnan(value) else value
+    return None if isnan(value) or value == -inf else value
 
 
 def plan(
@@ -210,11 +208,11 @@ def plan(
     `engine` forces a dialect; `name` turns the engine's word for a model ("" if it has none) into
     ours. Raises PageError(`unknown_engine`) if no dialect knows the page.
     """
-    names = {raw.partition("{")[0].rstrip() for raw in page.series}
-    dialect = dialects[engine] if engine is not None else recognise(names, dialects)
-    if not any(name.startswith(dialect.recognise) for name in names):
-        recognise(names, {dialect.engine: dialect})
+    names = {raw.partition("{")[0].rstrip() for raw in page.series} | page.types.keys()
+    dialect = recognise(names, dialects, engine)
     planner = _Planner(page, dialect, name)
+    if not planner.role.is_counted:
+        return _plan_of_nothing(planner)
     kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
     histograms: list[Buckets] = []
     for measure in dialect.measures.values():
@@ -223,15 +221,14 @@ def plan(
         else:
             kinds[measure.kind] += planner.scalars(measure)
     missing = {
-        name: dialect.not_available.get(name, _why_missing(measure))
+        name: dialect.not_available.get(name, _why_missing(measure, page.types))
         for name, measure in dialect.measures.items()
         if name not in planner.found
     }
-    families = {_family(name, page.types) for name in planner.by_name}
     return Plan(
         series=page.series,
         engine=dialect.engine,
-        role=next((r.role for r in dialect.roles if r.family in families), "engine"),
+        role=planner.role.role,
         counters=tuple(kinds["counter"]),
         gauges=tuple(kinds["gauge"]),
         gauge_merge={n: max if m.merge == "max" else _add for n, m in dialect.measures.items()},
@@ -243,10 +240,31 @@ def plan(
     )
 
 
-def _why_missing(measure: Measure) -> str:
+def _plan_of_nothing(planner: _Planner) -> Plan:
+    """For a page whose numbers are somebody else's: it is known, up, and counts for no model."""
+    dialect, role = planner.dialect, planner.role
+    why = f"the page is a {role.role}'s: {role.says}"
+    return Plan(
+        series=planner.page.series,
+        engine=dialect.engine,
+        role=role.role,
+        counters=(),
+        gauges=(),
+        gauge_merge={},
+        histograms=(),
+        start=planner.start(),
+        not_available=dict.fromkeys(dialect.measures, why),
+        unknown_families=(),
+        models={},
+    )
+
+
+def _why_missing(measure: Measure, types: Mapping[str, str]) -> str:
+    names = dict.fromkeys(name for rule in measure.rules for name in rule.names)
+    if any(name in types or name.removesuffix("_total") in types for name in names):
+        return "this page has counted nothing of it yet"
     if measure.only_with is not None:
         return f"only with {measure.only_with}"
-    names = dict.fromkeys(name for rule in measure.rules for name in rule.names)
     return f"this page has none of {', '.join(f'`{name}`' for name in names)}"
 
 

@@ -1,16 +1,21 @@
 """The command line. It wires and prints, and decides nothing.
 
 Exit codes: 0 fine, 1 found something wrong, 2 called wrongly. No flag repeats a key of the config.
+Surprising: the main thread does nothing but wait for a signal, and ticks happen beside it, so that
+no source that hangs can delay the end.
 """
 
 import json
 import logging
+import queue
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -26,9 +31,11 @@ from burnmeter.export.web import application
 from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
 from burnmeter.loop import Agent, World
-from burnmeter.model import Target
 
-log = logging.getLogger("burnmeter")
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+LAST_TICK_SECONDS: Final = 0.5
+"""A tick under way at the end may finish within this; a longer one is left behind."""
+EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
 CONFIG = click.option(
     "--config",
     "config_file",
@@ -68,7 +75,7 @@ def load(config_file: Path | None) -> Config:
     return found
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="burnmeter")
 @click.option(
     "--log-level",
@@ -84,7 +91,7 @@ def main(log_level: str) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Watch this node: the daemon.")
 @click.option(
     "--config",
     "config_file",
@@ -98,7 +105,7 @@ def run(config_file: Path) -> None:
     serve(settings, wiring.real_world(settings))
 
 
-@main.command()
+@main.command(short_help="Watch this machine now, without a config.")
 @CONFIG
 @click.option(
     "--simulate", is_flag=True, help="Start the simulated node even if there are engines."
@@ -123,40 +130,59 @@ def up(config_file: Path | None, simulate: bool) -> None:
 
 def serve(settings: Config, world: World) -> None:
     """Tick and answer until SIGTERM or SIGINT."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop, orders = threading.Event(), queue.SimpleQueue[int]()
+    for number in STOPPING:
+        # Not Event.set, which takes a lock that the interrupted thread may hold.
+        signal.signal(number, lambda got, _: orders.put(got))
     agent = Agent(settings, world)
+    ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
     app = application(lambda: agent.outlet, clock=world.wall_clock)
     limits = Limits(waiting_connections=settings.limits.clients)
+    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     try:
         with Server(app, settings.listen_host, settings.listen_port, limits) as server:
             click.echo(f"burnmeter {__version__} watches {settings.node}")
-            click.echo(f"  live page  http://{settings.listen_host}:{server.port}/")
-            click.echo(f"  metrics    http://{settings.listen_host}:{server.port}/metrics")
-            agent.run(stop)
+            click.echo(f"  live page  http://{host}:{server.port}/")
+            click.echo(f"  metrics    http://{host}:{server.port}/metrics")
+            ticks.start()
+            orders.get()
+            for number in STOPPING:  # A second one ends us at once.
+                signal.signal(number, signal.SIG_DFL)
+            stop.set()
+            ticks.join(LAST_TICK_SECONDS)
     finally:
         agent.close()
 
 
-@main.command()
+@main.command(
+    short_help="Two looks at this node, printed.",
+    epilog="Exit codes: 0 nothing burns, 1 something burns or failed, 2 called wrongly.",
+)
 @CONFIG
 @JSON
 @click.option("--simulate", is_flag=True, help="Look at a simulated node.")
-@click.option("--seconds", default=5.0, show_default=True, help="Between the two looks.")
+@click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600.0),
+    help="Between the two looks.",
+)
 def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: float) -> None:
     """One pass to standard output: two looks, and what happened between them."""
     settings = load(config_file)
     with ExitStack() as stack:
-        world = wiring.real_world(settings)
         if simulate:
             settings, world = wiring.simulated_world(settings, stack)
-        agent = Agent(settings, world)
+        else:
+            world = wiring.real_world(settings)
+        # A stretch longer than the interval would count as one that nobody watched.
+        agent = Agent(replace(settings, interval_seconds=seconds), world)
         stack.callback(agent.close)
         agent.tick()
         if sys.stderr.isatty():
             click.echo(f"looking again in {seconds:g} s ...", err=True)
-        threading.Event().wait(seconds)
+        time.sleep(seconds)
         snapshot = agent.tick()
     if as_json_text:
         click.echo(snapshot_json.to_bytes(snapshot).decode())
@@ -165,17 +191,21 @@ def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: 
     sys.exit(1 if any(view.state == "burning" for view in snapshot.models) else 0)
 
 
-@main.command()
+@main.command(
+    short_help="What an engine's metrics page says.",
+    epilog="Exit codes: 0 it was read, 1 it cannot be read, 2 called wrongly.",
+)
 @click.argument("page")
 @click.option("--since", help="An earlier page of the same engine: say what happened in between.")
 @JSON
 def inspect(page: str, since: str | None, as_json_text: bool) -> None:
     """What a metrics PAGE (a file, a URL, or - ) says, and what it cannot say and why."""
+    text = read_text(page)
+    before = read_text(since) if since is not None else None
     try:
-        before = read_text(since) if since is not None else None
-        found = inspect_page(read_text(page), before)
+        found = inspect_page(text, before)
     except PageError as error:
-        fail(f"{page}: {error.message}")
+        fail(f"{page}{'' if since is None else f' since {since}'}: {error.message}")
     if as_json_text:
         click.echo(json.dumps(as_json(found), indent=2))
     else:
@@ -183,23 +213,19 @@ def inspect(page: str, since: str | None, as_json_text: bool) -> None:
 
 
 def read_text(place: str) -> str:
-    """The text of a page. Raises PageError."""
-    if urlsplit(place).scheme in ("http", "https"):
-        reading = wiring.read_once(Target(name=place, url=place, origin="config"))
-        if reading.text is None:
-            assert reading.failure is not None, "a reading has a page or a failure"
-            raise PageError(*reading.failure)
-        return reading.text
+    """The text of a page; exits with 1 if there is none, whatever the place is."""
     try:
-        source = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
-        return source.decode("utf-8")
-    except OSError as error:
-        raise PageError("unreachable", f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PageError("encoding", f"is not UTF-8 text: {error.reason}") from error
+        if urlsplit(place).scheme in ("http", "https"):
+            return wiring.read_url(place)
+        return wiring.read_file(sys.stdin.buffer if place == "-" else place)
+    except PageError as error:
+        fail(f"{place}: {error.message}")
 
 
-@main.command()
+@main.command(
+    short_help="All problems of a config file at once.",
+    epilog="Exit codes: 0 fine, perhaps with warnings, 1 it has errors, 2 called wrongly.",
+)
 @click.option(
     "--config",
     "config_file",
@@ -235,7 +261,10 @@ def problem_json(problem: Any) -> dict[str, Any]:
     }
 
 
-@main.command()
+@main.command(
+    short_help="What is found on this node, and what is missing.",
+    epilog="Exit codes: 0 nothing is wrong, 1 something is, 2 called wrongly.",
+)
 @CONFIG
 @JSON
 def doctor(config_file: Path | None, as_json_text: bool) -> None:
@@ -251,7 +280,10 @@ def doctor(config_file: Path | None, as_json_text: bool) -> None:
     sys.exit(1 if any(finding.state == "wrong" for finding in found) else 0)
 
 
-@main.command()
+@main.command(
+    short_help="Where a number comes from.",
+    epilog="Exit codes: 0 it is known, 1 it is not, 2 called wrongly.",
+)
 @click.argument("metric")
 def explain(metric: str) -> None:
     """Where a number comes from: engine's name, dialect line, unit, formula.

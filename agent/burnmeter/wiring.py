@@ -3,15 +3,17 @@
 Only here are sources built; loop.py takes what it is given.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
 
 from burnmeter import dialects
 from burnmeter.config import Config
-from burnmeter.loop import Agent, World
-from burnmeter.model import GpuReading, PageReading, Process, ProcessReading, Target, TargetView
+from burnmeter.errors import PageError
+from burnmeter.loop import Agent, Source, World
+from burnmeter.model import GpuReading, Process, ProcessReading, Target, TargetView
 from burnmeter.simulate.node import SimulatedNode
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
@@ -25,6 +27,9 @@ from burnmeter.sources.processes import (
 
 SIMULATED_INTERVAL_SECONDS: Final = 2.0
 """A simulated node may be read as often as is pleasant to watch."""
+READS_TO_START: Final = 6
+"""GPUs without persistence mode take some seconds each to initialise; a person waits that long."""
+GZIP_MAGIC: Final = b"\x1f\x8b"
 
 NO_GPU_KINDS: Final = {"no_library", "disabled"}
 """Failures of the GPU source that a machine without GPUs has."""
@@ -38,12 +43,14 @@ def real_world(settings: Config) -> World:
             timeout_seconds=settings.gpus.timeout_seconds,
             processes_every=settings.gpus.processes_every,
         )
+    processes = ProcessSource()
     return World(
         gpus=gpus,
-        processes=ProcessSource(),
+        processes=processes,
         pages=pages(settings),
-        find_targets=_Finder(settings),
+        find_targets=Finder(settings),
         own_cost=OwnCostSource(),
+        limits_reached=lambda: {"processes": processes.limit_reached},
     )
 
 
@@ -56,7 +63,7 @@ def pages(settings: Config) -> ReaderPool:
     return ReaderPool(reader, threads=settings.limits.targets)
 
 
-class _Finder:
+class Finder:
     """Listed targets with their processes, and found ones that are not listed."""
 
     def __init__(self, settings: Config) -> None:
@@ -70,14 +77,25 @@ class _Finder:
         )
         if not self._settings.discovery.processes:
             return listed
-        known = {target.pid for target in listed if target.pid is not None}
+        # By port, not by pid: one engine's server and its listener may be two processes.
+        known = {port_of(target) for target in listed if target.pid is not None}
         names = {target.name for target in listed}
-        found = [
-            target
-            for target in find_engines(processes, self._hints)
-            if target.pid not in known and target.name not in names
-        ]
-        return (*listed, *found)
+        found = (t for t in find_engines(processes, self._hints) if port_of(t) not in known)
+        return (*listed, *(_named_apart(target, names) for target in found))
+
+
+def port_of(target: Target) -> int:
+    """The port that a target's URL means."""
+    parts = urlsplit(target.url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _named_apart(target: Target, names: Collection[str]) -> Target:
+    """A found target under a name that no listed one has; theirs is what the user knows."""
+    name = target.name
+    while name in names:
+        name += "-found"
+    return replace(target, name=name)
 
 
 def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
@@ -100,14 +118,13 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
 def has_something(world: World, settings: Config) -> bool:
     """Whether there is anything to watch: a GPU, an engine, or a target that somebody listed.
 
-    A driver that is there and does not work is something too: whoever has one wants to be told, not
-    to be shown a simulation.
+    A driver that is slow, sick or not ours to ask is something: only its absence is nothing.
     """
     if settings.targets:
         return True
     if world.gpus is not None:
         reading = world.gpus.read()
-        if reading.gpus or (reading.failure and reading.failure.kind not in NO_GPU_KINDS):
+        if reading.gpus or (reading.failure and reading.failure.kind != "no_library"):
             return True
     table = world.processes.read().processes if world.processes else {}
     return bool(world.find_targets(table))
@@ -121,16 +138,43 @@ def close(world: World) -> None:
             source.close()  # type: ignore[attr-defined]
 
 
-def read_once(target: Target) -> PageReading:
-    """One page, within the default limits."""
+def read_url(url: str) -> str:
+    """The text of one page, within the default limits. Raises PageError."""
     limits = Config().limits
     reader = EngineReader(
         body_bytes=limits.body_bytes, timeout_seconds=limits.scrape_timeout_seconds
     )
     try:
-        return reader.read(target)
+        reading = reader.read(Target(name=url, url=url, origin="config"))
     finally:
         reader.close()
+    if reading.text is None:
+        assert reading.failure is not None, "a reading has a page or a failure"
+        raise PageError(*reading.failure)
+    return reading.text
+
+
+def read_file(place: str | BinaryIO) -> str:
+    """The text of a page in a file, or in one that is open, within the same limit of bytes.
+
+    Raises PageError.
+    """
+    limit = Config().limits.body_bytes
+    try:
+        with open(place, "rb") if isinstance(place, str) else nullcontext(place) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise PageError("unreachable", f"cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise PageError("too_large", f"holds more than {limit} bytes; is it a metrics page?")
+    if content.startswith(GZIP_MAGIC):
+        text = "is packed with gzip; write `gunzip -c FILE | burnmeter inspect -`"
+        raise PageError("encoding", text)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
+        raise PageError("encoding", text) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +190,7 @@ class Glance:
 def look_once(settings: Config) -> Glance:
     """One look at everything, for `doctor`."""
     world = real_world(settings)
-    gpus = world.gpus.read() if world.gpus else None
+    gpus = _patient(world.gpus) if world.gpus else None
     processes = world.processes.read() if world.processes else None
     agent = Agent(settings, world)
     try:
@@ -160,3 +204,13 @@ def look_once(settings: Config) -> Glance:
         targets=snapshot.targets,
         not_available={v.target: by_model.get(v.model or "", {}) for v in snapshot.targets},
     )
+
+
+def _patient(source: Source[GpuReading]) -> GpuReading:
+    """A reading by a driver that may take several to start; others answer or fail at once."""
+    reading = source.read()
+    for _ in range(READS_TO_START):
+        if reading.failure is None or reading.failure.kind != "timeout":
+            break
+        reading = source.read()
+    return reading

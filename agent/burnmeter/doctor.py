@@ -37,7 +37,9 @@ def _gpus(reading: GpuReading | None) -> list[Finding]:
             )
         ]
     if reading.failure is not None:
-        return [Finding(state="missing", subject="gpus", text=reading.failure.message)]
+        # A machine without NVIDIA's library has no GPU; any other reason is somebody's to mend.
+        state = "missing" if reading.failure.kind == "no_library" else "wrong"
+        return [Finding(state=state, subject="gpus", text=reading.failure.message)]
     found = [
         Finding(
             state="ok",

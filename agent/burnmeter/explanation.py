@@ -52,8 +52,13 @@ def _find(word: str) -> Metric:
     for ending in ("", "_total"):
         if word + ending in ours:
             return metrics[catalog.PREFIX + ours[word + ending]]
-    near = difflib.get_close_matches(word, [*metrics, *ours], n=3, cutoff=0.5)
-    raise KeyError(", ".join(near))
+    known = {*metrics, *ours, *(_short(metric) for metric in metrics.values())}
+    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
+    raise KeyError(", ".join(f"`{name}`" for name in near))
+
+
+def _short(metric: Metric) -> str:
+    return metric.measure.removesuffix("_seconds").removesuffix("_total")
 
 
 def _by_engine_name() -> dict[str, str]:

@@ -46,7 +46,8 @@ def explanation(found: Explanation) -> str:
         lines += terminal.wrapped(f"means: {origin.means}")
         lines += terminal.wrapped(f"observed: {origin.observed}")
         for part in origin.formula.split("; "):
-            lines += terminal.wrapped(part)
+            # A selector is one long word; it may be broken where it says "or".
+            lines += [line.replace("| ", "|") for line in terminal.wrapped(part.replace("|", "| "))]
     return "\n".join(lines) + "\n"
 
 

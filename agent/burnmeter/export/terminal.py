@@ -75,8 +75,9 @@ def missing(not_available: Mapping[str, str]) -> list[str]:
 def snapshot(shown: Snapshot) -> str:
     """A whole Snapshot, for `burnmeter once`."""
     when = words.stamp(shown.timestamp_seconds)
-    simulated = "  SIMULATED: not a real node" if shown.is_simulated else ""
-    lines = [f"burnmeter {shown.version} on {shown.node}, {when}{simulated}", ""]
+    simulated = "; SIMULATED: not a real node" if shown.is_simulated else ""
+    title = f"burnmeter {shown.version} on {shown.node}, {when}{simulated}"
+    lines = [*wrapped(title, indent=0), ""]
     for model in shown.models:
         lines += [*_model(model), *_burns([b for b in shown.burns if b.model == model.model]), ""]
     if not shown.models:

@@ -5,9 +5,10 @@ third, after the picture in agent/README.md and model.py. Totals only ever rise;
 are made last, in views.py, from differences of totals.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
 from burnmeter import attribution, histograms, sli, slo, watch
 from burnmeter.attribution import Portion, Purse, Tenant
@@ -33,6 +34,7 @@ from burnmeter.page import Page
 from burnmeter.watch import Look, Terms, Watched
 
 EVENTS_KEPT = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
     prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
     purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices)
-    counters, hists = _totals(state, looks.values())
+    counters, hists = _totals(state, looks)
     xids, xid_readings, xid_events = _xids(state, gpus.values())
     ledgers, unmeasured = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
     now = replace(
@@ -183,9 +185,18 @@ def addressed(key: Key, engine: str, target: str) -> Key:
     return Key(key.measure, tuple(sorted([*key.labels, ("engine", engine), ("target", target)])))
 
 
-def _totals(state: State, looks: Iterable[Look]) -> tuple[dict[Key, float], dict[Key, Histogram]]:
+def _of(targets: Collection[str], totals: dict[Key, T]) -> dict[Key, T]:
+    """Totals without those of targets that are forgotten: what is gone vanishes."""
+    return {key: total for key, total in totals.items() if dict(key.labels)["target"] in targets}
+
+
+def _totals(
+    state: State, looks: Mapping[str, Look]
+) -> tuple[dict[Key, float], dict[Key, Histogram]]:
     counters, hists = dict(state.counters), dict(state.histograms)
-    for found in looks:
+    if state.watched.keys() - looks.keys():
+        counters, hists = _of(looks.keys(), counters), _of(looks.keys(), hists)
+    for found in looks.values():
         if found.growth is None or found.watched.page is None:
             continue
         engine, target = found.watched.page.engine, found.watched.target.name

@@ -8,6 +8,7 @@ ends in an error after its 200 is `broken`, as it is for the person who waits fo
 import contextlib
 import http.client
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -152,6 +153,23 @@ def run_load(
             time.sleep(max(0.0, wait_seconds))
             futures.append(pool.submit(send, url, ask, began_seconds))
         return Truth([future.result() for future in futures])
+
+
+@contextlib.contextmanager
+def running(url: str, asks: Iterable[Ask], **pace: Any) -> Iterator[Truth]:
+    """The load runs in the background while the body does; leaving waits for its end.
+
+    The truth is empty until all have been answered.
+    """
+    truth = Truth()
+    thread = threading.Thread(
+        target=lambda: truth.answers.extend(run_load(url, asks, **pace).answers)
+    )
+    thread.start()
+    try:
+        yield truth
+    finally:
+        thread.join()
 
 
 def send(url: str, ask: Ask, began_seconds: float) -> Answer:

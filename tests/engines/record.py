@@ -13,7 +13,6 @@ import json
 import re
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -58,16 +57,10 @@ class Scene:
     def under_load(self, asks: list[load.Ask], settle_seconds: float) -> Iterator[None]:
         """The load runs in the background while the body plays; leaving waits for its end."""
 
-        def work() -> None:
-            self.truth.answers.extend(load.run_load(self.server.url, asks, workers=8).answers)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
+        with load.running(self.server.url, asks, workers=8) as truth:
             time.sleep(settle_seconds)
             yield
-        finally:
-            thread.join()
+        self.truth.answers.extend(truth.answers)
 
     def watch(self, seconds: float, every_seconds: float) -> None:
         """Note what /health and /metrics say; the last page that came is kept as `after`."""

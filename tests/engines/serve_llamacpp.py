@@ -1,25 +1,32 @@
 """Serve one GGUF file with llama.cpp's own HTTP server, until told to stop.
 
 Not part of any test: run by the Python of llama.cpp's environment. The server is the one of
-`llama-server`, bound into the wheel `xllamacpp`; four slots, one thread, a metrics page.
+`llama-server`, bound into the wheel `xllamacpp`, and understands some of its flags; four slots, one
+thread.
 
-usage: serve_llamacpp.py FILE.gguf PORT
+usage: llama-server --model FILE.gguf --alias NAME --port PORT --metrics
 """
 
+import argparse
 import signal
-import sys
 
 import xllamacpp  # type: ignore[import-not-found,unused-ignore]
 
 
-def main(model: str, port: int) -> None:
+def main() -> None:
     """Serve in this process; SIGTERM ends it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--alias", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--metrics", action="store_true")
+    given = parser.parse_args()
     settings = xllamacpp.CommonParams()
-    settings.model.path = model
-    settings.model_alias = {"tiny"}
+    settings.model.path = given.model
+    settings.model_alias = {given.alias}
     settings.hostnames = ["127.0.0.1"]
-    settings.port = port
-    settings.endpoint_metrics = True
+    settings.port = given.port
+    settings.endpoint_metrics = given.metrics
     settings.endpoint_slots = True
     settings.n_parallel = 4
     settings.n_ctx = 4096
@@ -32,4 +39,4 @@ def main(model: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main()

@@ -87,21 +87,28 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def llamacpp_server(folder: Path) -> Iterator[Server]:
+def llamacpp_server(folder: Path, *, port: int | None = None) -> Iterator[Server]:
     """llama.cpp with the tiny model, four slots, metrics on; up in under a second."""
     engine = engine_environment("llamacpp")
     model = ready_model("llamacpp", "tiny")
-    port = free_port()
-    command = [str(engine / "bin" / "python"), str(HERE / "serve_llamacpp.py"), str(model)]
-    with running("llamacpp", [*command, str(port)], port, folder, {}, 20.0) as server:
+    port = port or free_port()
+    # Its command line is what finds it among the processes, so it is called what users call it.
+    program = folder / "llama-server"
+    program.unlink(missing_ok=True)
+    program.symlink_to(HERE / "serve_llamacpp.py")
+    command = [str(engine / "bin" / "python"), str(program), "--model", str(model)]
+    command += ["--alias", "tiny", "--port", str(port), "--metrics"]
+    with running("llamacpp", command, port, folder, {}, 20.0) as server:
         yield server
 
 
 @contextlib.contextmanager
-def vllm_server(folder: Path, *flags: str, size: str = "tiny") -> Iterator[Server]:
+def vllm_server(
+    folder: Path, *flags: str, size: str = "tiny", port: int | None = None
+) -> Iterator[Server]:
     """vLLM with a model served as `tiny`; up in 15 s. Later flags win over the ones here."""
     engine = engine_environment("vllm")
-    port = free_port()
+    port = port or free_port()
     command = [str(engine / "bin" / "vllm"), "serve", str(ready_model("vllm", size))]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "1024", "--max-num-seqs", "8", "--enforce-eager"]

@@ -57,7 +57,8 @@ class Plan:
     """The engine's word for a model -> ours. "" if it has none."""
 
 
-def _family(name: str, types: Mapping[str, str]) -> str:
+def family(name: str, types: Mapping[str, str]) -> str:
+    """The family that a sample belongs to, by the page's TYPE lines."""
     if name in types:
         return name
     for suffix in SUFFIXES:
@@ -162,16 +163,16 @@ class _Planner:
 
     def unknown(self) -> tuple[str, ...]:
         wanted = self.dialect.wanted
-        families = {_family(name, self.page.types) for name in self.by_name}
+        families = {family(name, self.page.types) for name in self.by_name}
         return tuple(
             sorted(
-                family
-                for family in families
-                if family.startswith(self.dialect.prefixes)
-                and not family.endswith("_created")
-                and family not in wanted
-                and f"{family}_total" not in wanted
-                and not self.dialect.is_ignored(family)
+                found
+                for found in families
+                if found.startswith(self.dialect.prefixes)
+                and not found.endswith("_created")
+                and found not in wanted
+                and f"{found}_total" not in wanted
+                and not self.dialect.is_ignored(found)
             )
         )
 

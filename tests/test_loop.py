@@ -36,7 +36,6 @@ from tests.fakes_world import (
 )
 from tests.nvml import Clock
 
-
 READS: dict[str, Callable[[], Any]] = {"gpus": gpus, "processes": processes}
 
 

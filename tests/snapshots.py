@@ -88,7 +88,8 @@ def good(**changes: Any) -> Snapshot:
         power_watts=71.0,
         processes=(),
     )
-    key = Key("tokens", (("kind", "generated"), ("model", LLAMA), ("target", "vllm-8000")))
+    counted = (("engine", "vllm"), ("model", LLAMA), ("target", "vllm-8000"))
+    tokens = (counted[0], ("kind", "generated"), *counted[1:])
     value = empty(
         models=(
             model(),
@@ -121,9 +122,9 @@ def good(**changes: Any) -> Snapshot:
             burn(QWEN, (0.1, 0.1, 0.1, 0.1, 0.1, None), budget_left_ratio=0.98),
             burn(MISTRAL, (0.0, 0.0, 0.0, 0.0, 0.0, None), budget_left_ratio=1.0),
         ),
-        counters={key: 10_113_870.0},
-        histograms={Key("ttft", (("model", LLAMA),)): Histogram((0.5, 1.0), (3.0, 4.0), 5.0, 2.2)},
-        gauges={Key("running", (("model", LLAMA),)): 37.0},
+        counters={Key("tokens_total", tokens): 10_113_870.0},
+        histograms={Key("ttft_seconds", counted): Histogram((0.5, 1.0), (3.0, 4.0), 5.0, 2.2)},
+        gauges={Key("running_requests", counted): 37.0},
         events=(
             event(9000, "up", "vllm-8000", "answers again"),
             event(4100, "restart", "vllm-8001", "counters began anew; nothing was lost"),
@@ -312,6 +313,7 @@ def hostile() -> Snapshot:
     )
     failed = gpu(1, None, name=text, uuid=text, failure=Failure("driver", text))
     slo = objective("errors", name=text, match=(("model", text),))
+    counted = (("engine", text), ("model", text), ("target", text))
     return empty(
         node=text,
         version=text,
@@ -337,8 +339,8 @@ def hostile() -> Snapshot:
             burn(text, (20.0,) * 6, objective=slo, state="burning", reason=text, severity=text),
         ),
         spends={share: Spend(1.0, None, None)},
-        counters={Key(text, (("model", text),)): float("nan")},
-        gauges={Key(text, ()): float("inf")},
+        counters={Key("preemptions_total", counted): float("nan")},
+        gauges={Key("kv_cache_used_ratio", counted): float("inf")},
         events=(event(1, text, text, text),),
         health=replace(HEALTH, limits_reached={text: 3}),
     )

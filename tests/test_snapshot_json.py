@@ -50,8 +50,9 @@ def test_every_field_of_the_snapshot_is_there_and_the_text_is_strict_json(name: 
 def test_compound_keys_become_lists_of_objects() -> None:
     read = snapshot_json.as_json(snapshots.good())
 
-    labels = {"kind": "generated", "model": LLAMA, "target": "vllm-8000"}
-    assert read["counters"] == [{"measure": "tokens", "labels": labels, "value": 10_113_870.0}]
+    labels = {"engine": "vllm", "kind": "generated", "model": LLAMA, "target": "vllm-8000"}
+    tokens = {"measure": "tokens_total", "labels": labels, "value": 10_113_870.0}
+    assert read["counters"] == [tokens]
     assert read["histograms"][0]["value"]["bounds"] == [0.5, 1.0]
     share = {"gpu", "model", "target", "state", "method", "gpu_seconds", "joules", "dollars"}
     assert set(read["spends"][0]) == share

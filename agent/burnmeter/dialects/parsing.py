@@ -29,7 +29,7 @@ def parse(text: str, file: str = "dialect") -> Dialect:
 
 
 def _dialect(row: Row, text: str) -> Dialect:
-    known = row.child("measures", lambda rows: {n: _measure(rows, n) for n in list(rows.rest)})
+    known = row.child("measures", lambda rows: {n: _measure(rows, n) for n in rows.lines})
     measures = known or {}
     engine = row.text("engine")
     return Dialect(
@@ -52,7 +52,7 @@ def _dialect(row: Row, text: str) -> Dialect:
 
 
 def _measure(rows: Row, name: str) -> Measure:
-    row = Row(rows.need(name), located.step(rows.where, name), rows.file)
+    row = rows.row(name)
     metric = catalog.measure(name)
     if metric is None:
         raise row.error(row.line, "no engine metric of this name is in catalog.yaml")

@@ -18,11 +18,13 @@ T = TypeVar("T")
 class Row:
     """One mapping of the file, emptied key by key."""
 
-    def __init__(self, value: Located, where: str, file: str) -> None:
-        self.where, self.file, self.line = where, file, value.line
+    def __init__(self, value: Located, where: str, file: str, line: int | None = None) -> None:
+        self.where, self.file = where, file
+        self.line = value.line if line is None else line
         if not isinstance(value.value, Mapping):
-            raise self.error(value.line, "must be a mapping of keys to values")
+            raise self.error(self.line, "must be a mapping of keys to values")
         self.rest: dict[str, Entry] = dict(value.value)
+        self.lines = {key: entry.key.line for key, entry in value.value.items()}
 
     def error(self, line: int, text: str, key: str = "") -> DialectError:
         """A mistake here, or at one of our keys."""
@@ -103,16 +105,17 @@ class Row:
 
     def mapping(self, key: str) -> dict[str, str]:
         """Texts by name; absent is empty."""
-        found = self.take(key)
-        row = Row(found, located.step(self.where, key), self.file) if found is not None else None
-        return {name: row.text(name) for name in list(row.rest)} if row is not None else {}
+        return self.child(key, lambda row: {name: row.text(name) for name in row.lines}) or {}
+
+    def row(self, key: str) -> "Row":
+        """The mapping at a key; whoever reads it calls end()."""
+        return Row(self.need(key), located.step(self.where, key), self.file, self.lines.get(key))
 
     def child(self, key: str, read: Callable[["Row"], T]) -> T | None:
         """A mapping read whole, or None if the key is absent."""
-        found = self.take(key)
-        if found is None:
+        if key not in self.rest:
             return None
-        row = Row(found, located.step(self.where, key), self.file)
+        row = self.row(key)
         value = read(row)
         row.end()
         return value

@@ -59,7 +59,7 @@ def _family(name: str, extra: Labels) -> Metric:
 
 def _add(family: Metric, metric: catalog.Metric, labels: Labels, value: float | Histogram) -> None:
     simulated = ("simulated",) if "simulated" in labels else ()
-    values = [labels.get(name, "") for name in (*metric.labels, *simulated)]
+    values = [_encodable(labels.get(name, "")) for name in (*metric.labels, *simulated)]
     if isinstance(value, Histogram):
         assert isinstance(family, HistogramMetricFamily), "the catalogue gives the kind"
         pairs = zip(value.bounds, value.counts, strict=True)
@@ -68,6 +68,11 @@ def _add(family: Metric, metric: catalog.Metric, labels: Labels, value: float | 
     else:
         assert isinstance(family, CounterMetricFamily | GaugeMetricFamily), "as above"
         family.add_metric(values, value)
+
+
+def _encodable(text: str) -> str:
+    """The text, with `?` for what UTF-8 has no bytes for: one odd name must not cost the page."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def rows(snapshot: Snapshot) -> Iterator[Row]:

@@ -5,12 +5,14 @@ which that goes wrong: the engine restarted, a rank left or came back, a series 
 see a target for the first time, its buckets changed, it died with requests in flight. It never
 yields a negative number, and it never counts twice what an engine counted once.
 
-Who restarted is asked in this order: the page's process start time, then the process on this
-machine (its id and start), then whether counters fell.
+Who restarted is asked in this order: the page's process start time, then the process's id on this
+machine, then whether counters fell. The start time that the kernel gives is not asked: it moves
+with the wall clock, and what looks like a restart would count a whole page twice.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple, TypeVar
 
@@ -19,7 +21,9 @@ from burnmeter.model import EnginePage, Growth, Histogram, Key, Labels
 
 T = TypeVar("T")
 START_TOLERANCE_SECONDS: Final = 1.0
-"""Start times from the kernel move by this much when the wall clock is corrected."""
+"""Starts less than this apart are one start: no engine is up again within a second."""
+FALLEN_RATIO: Final = 0.75
+"""Of several ranks some may restart alone; where more series than this fell, the engine did."""
 PARTS_KEPT: Final = 10_000
 """Departed series remembered per target, so that a rank that returns is not counted again."""
 
@@ -51,6 +55,7 @@ class Seen:
     at_seconds: float
     identity: Identity
     counters: Mapping[Key, Mapping[str, float]]
+    """Keys are without the model: a series stays itself when it is named after another model."""
     histograms: Mapping[Key, Mapping[str, Histogram]]
     in_flight: Mapping[str, float]
     """Model -> running + waiting at the last look."""
@@ -72,7 +77,9 @@ def grow(
     At first sight nothing has happened yet, unless the process is younger than our watch: then all
     that it has counted happened while we were there to see it.
     """
-    started = identity.page_started_timestamp_seconds or identity.pid_started_timestamp_seconds
+    started = identity.page_started_timestamp_seconds
+    if started is None:
+        started = identity.pid_started_timestamp_seconds
     is_new = seen is None
     if seen is None:
         born_under_watch = (
@@ -80,7 +87,11 @@ def grow(
             and watching_since_timestamp_seconds is not None
             and started > watching_since_timestamp_seconds
         )
-        seen = _blank(at_seconds, identity) if born_under_watch else _as_seen(page, at_seconds)
+        seen = (
+            _blank(at_seconds, identity)
+            if born_under_watch
+            else _as_seen(page, at_seconds, cancelled_estimate)
+        )
     restarted = not is_new and _has_restarted(seen, page, identity)
     base = replace(seen, counters={}, histograms={}, outstanding={}) if restarted else seen
     counters = {key: _scalar_growth(base, key, parts) for key, parts in page.counters.items()}
@@ -93,19 +104,18 @@ def grow(
     now = Seen(
         at_seconds=at_seconds,
         identity=_merged(seen.identity, identity, restarted),
-        counters=_remember(base.counters, page.counters),
-        histograms=_remember(base.histograms, page.histograms),
+        counters=_remember(base.counters, _by_series(page.counters)),
+        histograms=_remember(base.histograms, _by_series(page.histograms)),
         in_flight=in_flight(page.gauges),
         outstanding=outstanding,
     )
     return now, Growth(
-        target="",
         seconds=seconds,
         counters=counters,
         histograms={key: value for key, value in hists.items() if value is not None},
         is_first_sight=is_new,
         is_restart=restarted,
-        gap_seconds=max(0.0, seconds - 2 * interval_seconds),
+        gap_seconds=seconds - interval_seconds if seconds > 2 * interval_seconds else 0.0,
     )
 
 
@@ -120,7 +130,7 @@ def between(
     seen = _blank(0.0, identity)
     if before is not None:
         began = Identity(before.started_timestamp_seconds, None, None)
-        seen = replace(_as_seen(before, 0.0), identity=began)
+        seen = replace(_as_seen(before, 0.0, estimate), identity=began)
     hasty = {
         model: replace(seen.outstanding.get(model, NOTHING_OUTSTANDING), excess=inf)
         for model in in_flight(after.gauges)
@@ -136,9 +146,14 @@ def between(
     )[1]
 
 
-def bury(seen: Seen) -> tuple[Seen, Growth]:
-    """The target's process is gone: what was in flight is lost. Calling it twice loses nothing."""
-    growth = Growth(target="", seconds=0.0, counters=_lost(seen), histograms={})
+def bury(seen: Seen, page: EnginePage) -> tuple[Seen, Growth]:
+    """The target's process is gone: what was in flight is lost. Calling it twice loses nothing.
+
+    `page` is the last one: what it counted of requests has grown by nothing, which is more than not
+    knowing.
+    """
+    still = {key: 0.0 for key in page.counters if key.measure == "requests_total"}
+    growth = Growth(seconds=0.0, counters={**still, **_lost(seen)}, histograms={})
     return replace(seen, in_flight={}, outstanding={}), growth
 
 
@@ -170,35 +185,34 @@ def merge_parts(parts: Mapping[str, Histogram]) -> Histogram | None:
 
 def _has_restarted(seen: Seen, page: EnginePage, identity: Identity) -> bool:
     old, new = seen.identity, identity
-    pairs = [
-        (old.page_started_timestamp_seconds, new.page_started_timestamp_seconds),
-        (old.pid_started_timestamp_seconds, new.pid_started_timestamp_seconds),
-    ]
-    if pairs[0][0] is not None and pairs[0][1] is not None:
-        return abs(pairs[0][1] - pairs[0][0]) > START_TOLERANCE_SECONDS
+    before, after = old.page_started_timestamp_seconds, new.page_started_timestamp_seconds
+    if before is not None and after is not None:
+        return abs(after - before) > START_TOLERANCE_SECONDS
     if old.pid is not None and new.pid is not None and old.pid != new.pid:
         return True
-    if pairs[1][0] is not None and pairs[1][1] is not None:
-        return abs(pairs[1][1] - pairs[1][0]) > START_TOLERANCE_SECONDS
     return _most_fell(seen, page)
 
 
 def _most_fell(seen: Seen, page: EnginePage) -> bool:
-    """Without an identity: one fall may be one rank, most of them falling is a new process."""
+    """Without an identity: some falls may be some ranks, most of them falling is a new process."""
     fell = compared = 0
     for key, parts in page.counters.items():
+        known = seen.counters.get(_series(key), {})
         for part, value in parts.items():
-            old = seen.counters.get(key, {}).get(part, 0.0)
+            old = known.get(part, 0.0)
             if old > 0:
                 compared += 1
                 fell += value < old
-    return compared > 0 and 2 * fell >= compared
+    return fell > FALLEN_RATIO * compared
 
 
 def _merged(old: Identity, new: Identity, restarted: bool) -> Identity:
-    """Keep what was known and is not said now; a restart forgets it."""
+    """Keep what was known and is not said now; a restart forgets it.
+
+    A page may be newer than the table of processes, which then still names the process before.
+    """
     if restarted:
-        return new
+        return new._replace(pid=None) if new.pid == old.pid else new
     return Identity(
         _newest(old.page_started_timestamp_seconds, new.page_started_timestamp_seconds),
         new.pid if new.pid is not None else old.pid,
@@ -213,9 +227,23 @@ def _newest(old: float | None, new: float | None) -> float | None:
 # --- what grew -----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=50_000)
+def _series(key: Key) -> Key:
+    """The key without its model: what its parts were called before the model had another name."""
+    return Key(key.measure, tuple(pair for pair in key.labels if pair[0] != "model"))
+
+
+def _by_series(values: Mapping[Key, Mapping[str, T]]) -> dict[Key, Mapping[str, T]]:
+    found: dict[Key, Mapping[str, T]] = {}
+    for key, parts in values.items():
+        series = _series(key)
+        found[series] = {**found[series], **parts} if series in found else parts
+    return found
+
+
 def _scalar_growth(base: Seen, key: Key, parts: Mapping[str, float]) -> float:
     """A part that fell began again; one that is new on a page we knew was born at 0."""
-    old = base.counters.get(key, {})
+    old = base.counters.get(_series(key), {})
     grown = 0.0
     for part, value in parts.items():
         before = old.get(part, 0.0)
@@ -224,15 +252,13 @@ def _scalar_growth(base: Seen, key: Key, parts: Mapping[str, float]) -> float:
 
 
 def _histogram_growth(base: Seen, key: Key, parts: Mapping[str, Histogram]) -> Histogram | None:
-    old = base.histograms.get(key, {})
-    grown: dict[str, Histogram] = {}
-    for part, histogram in parts.items():
-        before = old.get(part)
-        if before is None or histograms.has_fallen(histogram, before):
-            grown[part] = histogram
-        else:
-            grown[part] = histograms.subtract(histogram, before)
-    return merge_parts(grown)
+    old = base.histograms.get(_series(key), {})
+    return merge_parts(
+        {
+            part: histograms.since(histogram, old[part]) if part in old else histogram
+            for part, histogram in parts.items()
+        }
+    )
 
 
 def _remember(
@@ -240,12 +266,13 @@ def _remember(
 ) -> dict[Key, Mapping[str, T]]:
     """The page's series, and those that left it (a rank that comes back goes on from there)."""
     kept: dict[Key, Mapping[str, T]] = {}
-    count = 0
+    room = PARTS_KEPT
     for key, parts in old.items():
-        if key not in new or parts.keys() - new[key].keys():
-            count += len(parts)
-            if count <= PARTS_KEPT:
-                kept[key] = {**parts, **new.get(key, {})}
+        here = new.get(key, {})
+        departed = len(parts.keys() - here.keys())
+        if 0 < departed <= room:
+            room -= departed
+            kept[key] = {**parts, **here}
     return {**new, **kept}
 
 
@@ -253,20 +280,35 @@ def _blank(at_seconds: float, identity: Identity) -> Seen:
     return Seen(at_seconds=at_seconds, identity=identity, counters={}, histograms={}, in_flight={})
 
 
-def _as_seen(page: EnginePage, at_seconds: float) -> Seen:
+def _as_seen(page: EnginePage, at_seconds: float, measures: tuple[str, str] | None) -> Seen:
     """The page itself as the past: nothing has happened yet."""
     held = in_flight(page.gauges)
     return Seen(
         at_seconds=at_seconds,
         identity=Identity(None, None, None),
-        counters=page.counters,
-        histograms=page.histograms,
+        counters=_by_series(page.counters),
+        histograms=_by_series(page.histograms),
         in_flight=held,
-        outstanding={m: Outstanding(requests=held[m], excess=0.0) for m in held},
+        outstanding={model: _begun(page, model, held[model], measures) for model in held},
     )
 
 
 # --- what left no trace --------------------------------------------------------------------------
+
+
+def _begun(
+    page: EnginePage, model: str, held: float, measures: tuple[str, str] | None
+) -> Outstanding:
+    """Requests past their first token at first sight.
+
+    Of those that the engine holds, some wait for theirs. All that ever had one and no finish are
+    either these or were cancelled before: at most that many, so that no cancellation is invented.
+    """
+    labels = (("model", model),)
+    ends = [merge_parts(page.histograms.get(Key(name, labels), {})) for name in measures or ()]
+    totals = [histogram.total for histogram in ends if histogram is not None]
+    unfinished = max(0.0, totals[0] - totals[1]) if len(totals) == 2 else 0.0
+    return Outstanding(requests=min(held, unfinished), excess=0.0)
 
 
 def _outcome(model: str, outcome: str) -> Key:

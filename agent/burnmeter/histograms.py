@@ -4,16 +4,32 @@ Histograms with different bounds are never interpolated into each other: they ar
 bounds that both have, where the counts are exact, and the rest of the resolution is given up.
 """
 
+from operator import lt
+
 from burnmeter.model import Histogram, Quantile
 
 
-def has_fallen(new: Histogram, old: Histogram) -> bool:
-    """Whether `new` cannot be a continuation of `old`: other bounds, or any count fell."""
-    return (
-        new.bounds != old.bounds
-        or new.total < old.total
-        or any(a < b for a, b in zip(new.counts, old.counts, strict=True))
-    )
+def since(new: Histogram, old: Histogram) -> Histogram:
+    """What was observed since `old`; all of `new` if any count fell, for then it began again.
+
+    Other bounds alone are no new beginning: a page may lack some of its lines.
+    """
+    at = new
+    if new.bounds != old.bounds:
+        known = set(old.bounds)
+        shared = tuple(bound for bound in new.bounds if bound in known)
+        at, old = _only(new, shared), _only(old, shared)
+    return new if _has_fallen(at, old) else subtract(at, old)
+
+
+def _only(histogram: Histogram, bounds: tuple[float, ...]) -> Histogram:
+    counts = dict(zip(histogram.bounds, histogram.counts, strict=True))
+    return histogram._replace(bounds=bounds, counts=tuple(counts[bound] for bound in bounds))
+
+
+def _has_fallen(new: Histogram, old: Histogram) -> bool:
+    """Whether `new`, with the same bounds, cannot be a continuation of `old`."""
+    return new.total < old.total or any(map(lt, new.counts, old.counts))
 
 
 def subtract(new: Histogram, old: Histogram) -> Histogram:
@@ -34,10 +50,10 @@ def add(one: Histogram, other: Histogram) -> Histogram:
     if one.bounds == other.bounds:
         counts = tuple([a + b for a, b in zip(one.counts, other.counts, strict=True)])
         return Histogram(one.bounds, counts, total, sums)
-    left = dict(zip(one.bounds, one.counts, strict=True))
-    right = dict(zip(other.bounds, other.counts, strict=True))
-    bounds = tuple(bound for bound in one.bounds if bound in right)
-    return Histogram(bounds, tuple(left[b] + right[b] for b in bounds), total, sums)
+    known = set(other.bounds)
+    shared = tuple(bound for bound in one.bounds if bound in known)
+    pairs = zip(_only(one, shared).counts, _only(other, shared).counts, strict=True)
+    return Histogram(shared, tuple(a + b for a, b in pairs), total, sums)
 
 
 def below(histogram: Histogram, threshold: float) -> tuple[float, float]:

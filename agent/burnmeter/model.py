@@ -215,7 +215,6 @@ class EnginePage:
 class Growth:
     """What happened on one target since it was last read."""
 
-    target: str
     seconds: float
     """Time covered. 0 at first sight."""
     counters: Mapping[Key, float]

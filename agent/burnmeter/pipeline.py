@@ -8,7 +8,7 @@ are made last, in views.py, from differences of totals.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from burnmeter import attribution, histograms, sli, slo, watch
 from burnmeter.attribution import Portion, Purse, Tenant
@@ -33,7 +33,9 @@ from burnmeter.model import (
 from burnmeter.page import Page
 from burnmeter.watch import Look, Terms, Watched
 
-EVENTS_KEPT = 100
+EVENTS_KEPT: Final = 100
+MEASURES: Final = {**INDICATORS, sli.ERRORS: "requests_total"}
+"""Indicator -> the measure that it needs; availability needs none."""
 T = TypeVar("T")
 
 
@@ -46,7 +48,7 @@ class Readings:
     targets: tuple[Target, ...]
     """Whom we want to see now: from the config and found."""
     pages: Mapping[str, tuple[PageReading, Page | None]]
-    """Target's name -> its reading and the page in it, if it could be read."""
+    """Name of each target -> its reading and the page in it, if it could be read."""
     gpus: GpuReading | None
     """None: switched off."""
     processes: ProcessReading | None
@@ -149,9 +151,7 @@ def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
         if target.model != was.target.model or target.served_model != was.target.served_model:
             was = replace(was, plan=None)
         was = replace(was, target=target)
-        read = readings.pages.get(target.name)
-        if read is not None:
-            looks[target.name] = watch.look(was, *read, terms)
+        looks[target.name] = watch.look(was, *readings.pages[target.name], terms)
     for name, was in state.watched.items():
         if name not in looks and was.target.origin != "config":
             gone = watch.vanish(was, readings.at_seconds, terms)
@@ -172,8 +172,10 @@ def _is_busy(found: Look) -> bool | None:
     running = found.watched.running
     if not found.watched.is_up or found.growth is None:
         return None
-    tokens = sum(v for key, v in found.growth.counters.items() if key.measure == "tokens_total")
-    return (running is not None and running > 0) or tokens > 0
+    tokens = [v for key, v in found.growth.counters.items() if key.measure == "tokens_total"]
+    if running is None and not tokens:
+        return None
+    return (running is not None and running > 0) or sum(tokens) > 0
 
 
 # --- totals --------------------------------------------------------------------------------------
@@ -206,7 +208,10 @@ def _totals(
         for key, more in found.growth.histograms.items():
             there = addressed(key, engine, target)
             old = hists.get(there)
-            hists[there] = more if old is None else histograms.add(old, more)
+            # An engine that came back with other buckets begins again, as its own page does: what
+            # was counted in the old ones cannot be told in the new.
+            begins = old is None or (found.growth.is_restart and old.bounds != more.bounds)
+            hists[there] = more if old is None or begins else histograms.add(old, more)
     return counters, hists
 
 
@@ -257,11 +262,10 @@ def _sum(
     seconds = 0.0
     reason = None
     for found in looks:
-        growth = found.growth or Growth(target="", seconds=0.0, counters={}, histograms={})
+        growth = found.growth or Growth(seconds=0.0, counters={}, histograms={})
         part = sli.tally(objective, model, growth, found.slice)
         if part is None:
-            measure = INDICATORS.get(objective.indicator, "requests_total")
-            reason = reason or watch.unmeasured(found.watched, measure) or "nothing was counted"
+            reason = reason or watch.unmeasured(found.watched, MEASURES.get(objective.indicator))
         else:
             parts.append(part)
             seconds = max(seconds, found.slice.seconds)

@@ -2,6 +2,10 @@
 
 Here the states of a target are decided: up, down, stalled, restarted, gone; and whether a stretch
 of time was good, bad or not measured. Time, threads and sockets are loop.py's.
+
+Surprising: an engine is stalled only by what its page says between looks at which it held requests.
+What it last held before it fell silent is remembered, so a stall is known again at the first look
+after a page that could not be read.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,13 +21,17 @@ from burnmeter.page import Page
 from burnmeter.sli import Slice
 
 DOWN_KINDS: Final = {"refused", "timeout", "unreachable", "gone"}
-"""Failures in which users are not served either. Other kinds only mean that we cannot read."""
+"""Failures in which users are not served either: a hung engine accepts and never answers. Other
+kinds only mean that we cannot read."""
 DEAD_KINDS: Final = {"refused", "gone"}
 """Failures after which nothing that was in flight can still finish."""
 FORGET_AFTER_SECONDS: Final = 3600.0
 """A process that was found and is gone stays on show this long: somebody must see that it died."""
 MISSED_INTERVALS: Final = 3.0
 """A look this many intervals late was not watched: a suspended agent measures nothing."""
+JITTER_RATIO: Final = 0.1
+"""Looks come this share of an interval early or late; a stall must not wait another tick for it."""
+HELD: Final = ("running_requests", "waiting_requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +82,14 @@ class Watched:
         """Requests in its batches, if it is up and says so."""
         if self.page is None or self.failure is not None:
             return None
-        found = [v for key, v in self.page.gauges.items() if key.measure == "running_requests"]
+        found = [v for key, v in self.page.gauges.items() if key.measure == HELD[0]]
+        return sum(found) if found else None
+
+    @property
+    def held(self) -> float | None:
+        """Requests running or waiting on its last page, if that said so."""
+        gauges = self.page.gauges if self.page is not None else {}
+        found = [v for key, v in gauges.items() if key.measure in HELD]
         return sum(found) if found else None
 
 
@@ -157,13 +172,15 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
     failure = now.failure
     assert failure is not None, "a reading has a page or a failure"
     grown, seen = None, now.seen
-    if failure.kind in DEAD_KINDS and seen is not None and any(seen.in_flight.values()):
-        seen, grown = growth.bury(seen)
+    lost = 0.0
+    if failure.kind in DEAD_KINDS and seen is not None and was.page is not None:
+        lost = sum(seen.in_flight.values())
+        seen, grown = growth.bury(seen, was.page) if lost else (seen, None)
     is_good = False if failure.kind in DOWN_KINDS else None
     events: tuple[tuple[str, str], ...] = ()
     if was.failure is None or was.failure.kind != failure.kind:
-        events = (("down", failure.message),)
-    now = replace(now, seen=seen, is_stalled=None, moved_at_seconds=None, progress=())
+        events = (("down", failure.message + _lost_words(lost)),)
+    now = replace(now, seen=seen, is_stalled=None)
     return Look(
         watched=now, growth=grown, slice=_slice(was, at_seconds, is_good, terms), events=events
     )
@@ -184,7 +201,8 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         cancelled_estimate=dialect.cancelled_estimate,
     )
     progress = _progress(page, dialect)
-    moved = progress != was.progress or was.moved_at_seconds is None or grown.is_restart
+    # What was idle before need not have moved; its time to do so begins with the first request.
+    moved = progress != was.progress or not was.held or grown.is_restart
     moved_at = at_seconds if moved else was.moved_at_seconds
     now = replace(
         now,
@@ -195,7 +213,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         moved_at_seconds=moved_at,
         restarts=now.restarts + grown.is_restart,
     )
-    now = replace(now, is_stalled=_is_stalled(now, at_seconds, terms.stalled_after_seconds))
+    now = replace(now, is_stalled=_is_stalled(now, at_seconds, terms))
     return Look(
         watched=now,
         growth=grown,
@@ -211,11 +229,13 @@ def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
     return (*counters, *(v for key, v in page.gauges.items() if key.measure in wanted))
 
 
-def _is_stalled(now: Watched, at_seconds: float, after_seconds: float) -> bool | None:
-    running = now.running
-    if running is None or now.moved_at_seconds is None:
+def _is_stalled(now: Watched, at_seconds: float, terms: Terms) -> bool | None:
+    """Requests run or wait, and nothing moves. None: the engine does not say what it holds."""
+    held = now.held
+    if held is None or now.moved_at_seconds is None:
         return None
-    return running > 0 and at_seconds - now.moved_at_seconds >= after_seconds
+    still_seconds = at_seconds - now.moved_at_seconds + JITTER_RATIO * terms.interval_seconds
+    return held > 0 and still_seconds >= terms.stalled_after_seconds
 
 
 def _slice(was: Watched, at_seconds: float, is_good: bool | None, terms: Terms) -> Slice:
@@ -230,18 +250,13 @@ def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tu
     found: list[tuple[str, str]] = []
     if grown.is_restart:
         lost = sum(v for key, v in grown.counters.items() if ("outcome", "lost") in key.labels)
-        text = f"the engine restarted; about {lost:g} requests were lost" if lost else ""
-        found.append(("restart", text or "the engine restarted"))
+        found.append(("restart", f"the engine restarted{_lost_words(lost)}"))
     if was.failure is not None or was.page is None:
         found.append(("up", "the engine answers"))
     if now.is_stalled and not was.is_stalled:
-        found.append(
-            (
-                "stalled",
-                f"{now.running:g} requests run and nothing has moved"
-                f" for {terms.stalled_after_seconds:g} s",
-            )
-        )
+        assert now.held is not None, "what is stalled holds requests"
+        still = f"nothing has moved for {terms.stalled_after_seconds:g} s"
+        found.append(("stalled", f"{_requests(now.held)} held and {still}"))
     if was.is_stalled and now.is_stalled is False:
         found.append(("resumed", "the engine moves again"))
     if grown.gap_seconds > 0 and not grown.is_first_sight and was.failure is None:
@@ -249,11 +264,22 @@ def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tu
     return tuple(found)
 
 
-def unmeasured(watched: Watched, measure: str) -> str | None:
-    """Why this target's last look gave nothing for `measure`, if it says so."""
-    if not watched.is_up:
-        failure = watched.failure
-        return f"{watched.target.name}: {failure.message}" if failure else "not read yet"
-    assert watched.page is not None, "a target that is up has a page"
-    why = watched.page.not_available.get(measure)
-    return why and f"{watched.target.name}: {why}"
+def _requests(count: float) -> str:
+    return "1 request is" if count == 1 else f"{count:g} requests are"
+
+
+def _lost_words(count: float) -> str:
+    if not count:
+        return ""
+    return f"; about {count:g} {'request was' if count == 1 else 'requests were'} lost"
+
+
+def unmeasured(watched: Watched, measure: str | None) -> str:
+    """Why this target's last look gave nothing for `measure`; None: for its time."""
+    name, page = watched.target.name, watched.page
+    if watched.failure is not None:
+        return f"{name}: {watched.failure.message}"
+    if measure is None:
+        return f"{name}: it was not watched for a while"
+    why = page.not_available.get(measure) if page is not None else "not read yet"
+    return f"{name}: {why or 'nothing was counted'}"

@@ -14,6 +14,22 @@ import yaml
 PREFIX: Final = "burnmeter_"
 ENGINE_LABELS: Final = ("model", "engine", "target")
 """Labels that every metric of an engine carries besides its own."""
+GROUPS: Final = {
+    "engine": "What engines count",
+    "target": "Whether an engine is there",
+    "slo": "Objectives",
+    "gpu": "GPUs",
+    "money": "GPU time, energy and money",
+    "agent": "The agent itself",
+}
+"""Group -> its heading in METRICS.md, in that order."""
+INTRODUCTION: Final = """\
+# Metrics
+
+Every name that leaves burnmeter, written by a test from `burnmeter/catalog.yaml`. Units are base
+units and the last word of a name. What was not measured is absent, never zero.
+`burnmeter explain NAME` says where an engine's number comes from."""
+TABLE_HEAD: Final = ("| metric | kind | labels | meaning |", "|---|---|---|---|")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,21 @@ def metrics() -> dict[str, Metric]:
     return {
         row["name"]: _metric(group, row) for group, rows in groups.items() for row in rows or ()
     }
+
+
+def document() -> str:
+    """agent/METRICS.md: every metric in a table. `pytest --accept` writes it anew."""
+    lines = [INTRODUCTION]
+    for group, heading in GROUPS.items():
+        lines += ["", f"## {heading}", "", *TABLE_HEAD]
+        lines += [_row(metric) for metric in metrics().values() if metric.group == group]
+    return "\n".join(lines) + "\n"
+
+
+def _row(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+    otel = f" OpenTelemetry: `{metric.otel}`." if metric.otel else ""
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{otel} |"
 
 
 def measure(name: str) -> Metric | None:

@@ -109,7 +109,9 @@ def formula(measure: Measure) -> str:
             text += " -> " + ", ".join(f"{key}={value}" for key, value in rule.labels)
         lines.append(text)
     merge = "summed over ranks" if measure.merge == "sum" else "the highest rank's"
-    return "; ".join(lines) + f"; {merge}"
+    digits = measure.precision_digits
+    rounded = f"; printed with {digits} significant digits" if digits is not None else ""
+    return "; ".join(lines) + f"; {merge}{rounded}"
 
 
 def line_of(source: str, measure: str) -> int:

@@ -1,0 +1,110 @@
+"""Where a number comes from: one answer by any of its names, with the line that says so."""
+
+import pytest
+
+from burnmeter.dialects import load_all
+from burnmeter.explanation import explain, formula
+from tests.parts import ROOT
+
+VLLM_TTFT = "vllm:time_to_first_token_seconds"
+
+
+def origin(word, engine):
+    (found,) = [one for one in explain(word).origins if one.engine == engine]
+    return found
+
+
+@pytest.mark.parametrize(
+    "word", ["burnmeter_ttft_seconds", "ttft_seconds", "ttft", VLLM_TTFT], ids=str
+)
+def test_a_metric_is_found_by_any_of_its_names(word):
+    assert explain(word).metric.name == "burnmeter_ttft_seconds"
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("tokens", "burnmeter_tokens_total"),
+        ("vllm:generation_tokens", "burnmeter_tokens_total"),
+        ("vllm:gpu_cache_usage_perc", "burnmeter_kv_cache_used_ratio"),
+        ("llamacpp:prompt_seconds_total", "burnmeter_prefill_busy_seconds_total"),
+        ("vllm:admission_rejections_total", "burnmeter_admission_rejections_total"),
+        ("burnmeter_target_up", "burnmeter_target_up"),
+    ],
+)
+def test_old_names_and_names_without_their_ending_are_found_too(word, name):
+    assert explain(word).metric.name == name
+
+
+@pytest.mark.parametrize("engine", load_all())
+def test_every_name_of_every_dialect_can_be_explained(engine):
+    for name in load_all()[engine].wanted:
+        assert any(name in one.names for one in explain(name).origins)
+
+
+def test_an_origin_names_the_line_of_the_dialect_that_says_so():
+    for engine, dialect in load_all().items():
+        for name in dialect.measures:
+            file, _, line = origin(name, engine).place.partition(":")
+            text = (ROOT / "agent/burnmeter" / file).read_text("utf-8").splitlines()
+            assert text[int(line) - 1].startswith(f"  {name}:")
+    assert origin("ttft", "llamacpp").place == ""
+
+
+def test_what_an_engine_cannot_give_has_its_reason():
+    assert origin("ttft", "llamacpp").not_available == (
+        "llama.cpp measures no time to first token; a probe or a proxy can"
+    )
+    assert origin("preemptions", "llamacpp").not_available == (
+        "the llama.cpp dialect has no source for it"
+    )
+    assert origin("ttft", "vllm").not_available is None
+
+
+def test_a_metric_of_our_own_has_no_origin_in_an_engine():
+    assert explain("burnmeter_gpu_power_watts").origins == ()
+
+
+def test_a_word_that_is_nothing_is_answered_with_what_is_near():
+    with pytest.raises(KeyError) as caught:
+        explain("burnmeter_tfft_seconds")
+    assert caught.value.args[0].startswith("`burnmeter_ttft_seconds`, ")
+    with pytest.raises(KeyError) as caught:
+        explain("xyzzy")
+    assert caught.value.args == ("",)
+
+
+@pytest.mark.parametrize(
+    ("engine", "measure", "text"),
+    [
+        (
+            "vllm",
+            "itl_seconds",
+            "vllm:inter_token_latency_seconds or vllm:time_per_output_token_seconds;"
+            " summed over ranks",
+        ),
+        (
+            "vllm",
+            "kv_cache_used_ratio",
+            "vllm:kv_cache_usage_perc or vllm:gpu_cache_usage_perc; the highest rank's",
+        ),
+        (
+            "llamacpp",
+            "tokens_total",
+            "llamacpp:tokens_predicted_total -> kind=generated;"
+            " llamacpp:prompt_tokens_total -> kind=prompt;"
+            " llamacpp:prompt_tokens_cached_total -> kind=prompt;"
+            " llamacpp:prompt_tokens_cached_total -> kind=prompt_cached;"
+            " summed over ranks; printed with 6 significant digits",
+        ),
+    ],
+)
+def test_a_formula_says_how_the_engines_numbers_become_ours(engine, measure, text):
+    assert formula(load_all()[engine].measures[measure]) == text
+
+
+def test_a_formula_shows_what_labels_must_be():
+    text = formula(load_all()["vllm"].measures["requests_total"])
+    assert (
+        'vllm:request_success_total{finished_reason=~"error"} -> counted_by=engine, outcome=error'
+    ) in text

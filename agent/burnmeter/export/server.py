@@ -38,6 +38,9 @@ class Limits(NamedTuple):
     """What the kernel may hold for a slow reader, so that no thread has to."""
 
 
+_LAST_SECONDS = 0.5  # How long requests may hold a server that is told to stop.
+
+
 class _Connection(HTTPConnection):
     """A connection that is cut when one request takes longer than its limit."""
 
@@ -87,6 +90,14 @@ class _Watch:
     def end(self, connection: Any) -> None:
         with self._lock:
             self._deadlines.pop(connection, None)
+
+    def hurry(self, limit_seconds: float) -> None:
+        """From now on a request may last so long, and what is under way no longer than that."""
+        with self._lock:
+            self._limit_seconds = limit_seconds
+            latest = time.monotonic() + limit_seconds
+            for connection, deadline in self._deadlines.items():
+                self._deadlines[connection] = min(deadline, latest)
 
     def _run(self) -> None:
         while not self._stopped.wait(0.25):
@@ -191,7 +202,8 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is being answered and give the port back."""
+        """Finish what is being answered, if that is soon, and give the port back."""
+        self._server.watch.hurry(_LAST_SECONDS)
         self._server.stop()
         self._server.watch.stop()
         self._thread.join()

@@ -124,6 +124,8 @@ class SimulatedNode:
         except TimeoutError as error:
             return Failure("timeout", f"the simulated node: {error}")
         except (OSError, HTTPException, ValueError) as error:
+            if self._child is None or self._child.poll() is not None:
+                return Failure("crashed", "the simulated node has ended; start burnmeter again")
             return Failure("crashed", f"the simulated node: {error}")
         self.targets = state.targets
         return state

@@ -14,7 +14,7 @@ import pytest
 
 from burnmeter.model import ProcessReading
 from burnmeter.sources import proc
-from burnmeter.sources.processes import ProcessSource, find_engines
+from burnmeter.sources.processes import ProcessSource, find_engines, is_running
 from tests.test_find_engines import HINTS
 
 SERVER = """
@@ -97,6 +97,24 @@ def test_this_very_process_is_seen_as_it_is(source: ProcessSource) -> None:
     assert 0.0 < time.time() - me.started_timestamp_seconds < 3600.0
     assert any("pytest" in word for word in me.command)
     assert me.title
+
+
+def test_a_start_is_known_more_finely_than_the_kernels_word_for_the_boot(
+    source: ProcessSource,
+) -> None:
+    def now() -> float:
+        return proc.booted_timestamp_seconds() + time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    before = now()
+    with subprocess.Popen(["sleep", "30"]) as child:
+        after = now()
+        found = good(source.read()).processes[child.pid]
+        assert is_running(child.pid)
+        child.kill()
+
+    assert before - 0.02 < found.started_timestamp_seconds <= after
+    assert abs(found.started_timestamp_seconds - time.time()) < 60.0
+    assert not is_running(child.pid)
 
 
 def test_real_engines_are_found_on_their_ports(programs: Programs, source: ProcessSource) -> None:

@@ -79,7 +79,7 @@ class ProcessSource:
                 continue
             known = self._known.get(pid)
             if known is None or known.identity != stat.identity or not known.is_settled:
-                process = proc.process(pid, stat.parent_pid)
+                process = proc.process(pid, stat)
                 if process is None:
                     continue
                 age_seconds = now - process.started_timestamp_seconds
@@ -95,6 +95,11 @@ class ProcessSource:
             self._ports = proc.ports_by_pid(self._known)
             self._listeners = listeners
         return self._ports
+
+
+def is_running(pid: int) -> bool:
+    """Whether this process is there and has not ended."""
+    return proc.stat(pid) is not None
 
 
 def local_addresses() -> frozenset[str]:

@@ -143,6 +143,29 @@ def test_a_source_between_two_looks_keeps_its_answer_and_ages() -> None:
     assert value(ticking, "burnmeter_source_age_seconds", source="processes") == 7.0
 
 
+def test_processes_are_looked_at_again_as_soon_as_an_engine_has_ended() -> None:
+    engine = Process(
+        pid=7, parent_pid=1, started_timestamp_seconds=1.0, command=("vllm",), title="vllm"
+    )
+    running = {7}
+    table: Scripted[Any] = Scripted(lambda: processes(engine))
+    ticking = agent(
+        processes=table,
+        gpus=None,
+        find_targets=lambda _: (target(pid=7),),
+        is_running=lambda pid: pid in running,
+    )
+
+    ticking.tick()
+    ticking.tick()
+    reads_while_it_runs = table.reads
+    ticking.tick()
+    running.clear()
+    ticking.tick()
+
+    assert (reads_while_it_runs, table.reads) == (1, 3)
+
+
 # --- a bug -------------------------------------------------------------------------------------
 
 

@@ -80,6 +80,8 @@ class World:
     own_cost: OwnCosts
     limits_reached: Callable[[], Mapping[str, int]] = dict
     """Limits that sources keep for themselves: name -> times reached."""
+    is_running: Callable[[int], bool] = lambda _: True
+    """Whether a process is still there: cheap, and asked between two looks at all of them."""
     is_simulated: bool = False
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
@@ -250,7 +252,7 @@ class Agent:
 
     def _read(self, began: float) -> tuple[Readings, tuple[SourceView, ...]]:
         allowed = self.config.limits.scrape_timeout_seconds
-        look = self._state.ticks % PROCESSES_EVERY_TICKS == 0
+        look = self._state.ticks % PROCESSES_EVERY_TICKS == 0 or self._has_lost_an_engine()
         if self._gpus:
             self._gpus.ask()
         processes = None
@@ -274,6 +276,19 @@ class Agent:
             processes=processes,
         )
         return found, self._source_views(gpus, processes)
+
+    def _has_lost_an_engine(self) -> bool:
+        """Whether an engine's process has ended: another has its port now, or will before long.
+
+        Until we know that process, its page would be held against the counts of the one before.
+        """
+        known = self._state.processes
+        return any(
+            pid is not None and (pid not in known or not self.world.is_running(pid))
+            for one in self._state.watched.values()
+            if one.seen is not None and one.gone_since_seconds is None
+            for pid in (one.seen.identity.pid,)
+        )
 
     def _limited(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         most = self.config.limits.targets

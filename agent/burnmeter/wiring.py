@@ -21,6 +21,7 @@ from burnmeter.sources.own import OwnCostSource
 from burnmeter.sources.processes import (
     ProcessSource,
     find_engines,
+    is_running,
     local_addresses,
     with_processes,
 )
@@ -51,6 +52,7 @@ def real_world(settings: Config) -> World:
         find_targets=Finder(settings),
         own_cost=OwnCostSource(),
         limits_reached=lambda: {"processes": processes.limit_reached},
+        is_running=is_running,
     )
 
 

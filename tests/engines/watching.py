@@ -55,6 +55,11 @@ class Exported:
             found[row.labels[label]] = found.get(row.labels[label], 0.0) + row.value
         return found
 
+    def counters(self) -> dict[str, float]:
+        """All series that may only rise."""
+        ends = ("_total", "_bucket", "_count")
+        return {f"{r.name} {r.labels}": r.value for r in self.rows if r.name.endswith(ends)}
+
     def target(self, name: str) -> TargetView:
         """The view of one target."""
         (found,) = [view for view in self.snapshot.targets if view.target == name]
@@ -85,12 +90,18 @@ class Watcher:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
+        self._counters: dict[str, float] = {}
 
     def tick(self) -> Exported:
-        """One tick, and what it exports."""
+        """One tick, and what it exports. Whatever happens, none of our counters falls."""
         self.agent.tick()
         assert self.agent.outlet is not None
-        return Exported(self.agent.outlet.metrics, self.agent.outlet.snapshot)
+        found = Exported(self.agent.outlet.metrics, self.agent.outlet.snapshot)
+        now = found.counters()
+        fell = [name for name, value in self._counters.items() if now.get(name, 0.0) < value]
+        assert fell == []
+        self._counters = now
+        return found
 
     def until(
         self,

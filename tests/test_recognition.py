@@ -74,6 +74,12 @@ def test_a_simulators_own_finish_reasons_are_successes():
     assert sum(ok.values()) == 4
 
 
+def test_a_label_that_only_the_engine_has_outweighs_a_look_alikes_family():
+    family = "# TYPE vllm:max_num_generation_tokens histogram\n"
+    assert pages.engine_page(f"{family}{TOKENS} 1\n").role == "simulator"
+    assert pages.engine_page(f'{family}{TOKENS}{{engine="0"}} 1\n').role == "engine"
+
+
 # --- pages of nobody -----------------------------------------------------------------------------
 
 

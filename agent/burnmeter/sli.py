@@ -56,16 +56,16 @@ def errors(model: str, growth: Growth) -> Tally | None:
 
 
 def error_tally(counts: Mapping[tuple[str, str], float]) -> Tally | None:
-    """From requests by (outcome, counted_by). None if nobody counts them.
+    """From requests by (outcome, counted_by). None if nobody counts those that went well.
 
     Several witnesses (the engine's finish reasons, HTTP status, admission control) may have seen
     the same failure: between the largest of them and all together have failed. Lost requests are
-    an estimate, so they count only in the latter.
+    an estimate, so they count only in the latter; alone they would make every request a bad one.
     """
     lost = counts.get(("lost", "estimate"), 0.0)
-    if ("ok", "engine") not in counts and lost == 0:
+    good = counts.get(("ok", "engine"))
+    if good is None:
         return None
-    good = counts.get(("ok", "engine"), 0.0)
     witnesses = [count for (outcome, _), count in counts.items() if outcome == "error"]
     valid = good + sum(witnesses) + lost
     return Tally(valid, good, valid - max(witnesses, default=0.0))

@@ -4,21 +4,28 @@ The past of an objective is a ledger of cumulative counts. It is thinned so that
 within a sixtieth of itself: any window is exact to 2 %, and thirty days fit in under a thousand
 points. This is the burn of this node alone, for the page, the verdict and direct alerts; a fleet
 sums the counters in Prometheus.
+
+Surprising: what is bad must be certain to alert, and what is good must be certain to be good. What
+lies between is not measured.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import yaml
 
 from burnmeter.model import Burn, Objective, Tally, WindowBurn
+from burnmeter.sli import ERRORS
 
 THIN_EVERY: Final = 64
 RESOLUTION: Final = 60.0
+AT: Final = attrgetter("at_seconds")
 
 
 class Mark(NamedTuple):
@@ -60,25 +67,28 @@ def tiers(objective_ratio: float, period_seconds: float) -> tuple[Tier, ...]:
 
 
 def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) -> Tier:
-    factor = row["budget_ratio"] * period_seconds / row["long_seconds"]
-    trip = min(factor * budget_ratio, _windows()["reachable_ratio"])
+    listed = row["budget_ratio"] * period_seconds / row["long_seconds"]
+    # Burn 1 spends the budget just in its period: in a short period a listed factor may be less.
+    factor = max(1.0, listed)
+    needed = factor * budget_ratio
+    trip = min(needed, _windows()["reachable_ratio"])
     long_seconds = row["long_seconds"]
     detect = row.get("detect_seconds")
     if detect is not None and trip * long_seconds > detect:
         long_seconds = max(60.0, round(detect / trip / 60.0) * 60.0)
-    needed = factor * budget_ratio
     rewritten = None
     if trip < needed * (1 - 1e-9) or long_seconds != row["long_seconds"]:
         rewritten = (
             f"{factor:.3g} over {span_words(row['long_seconds'])} needs {needed:.0%} failures"
             f" and {needed * row['long_seconds'] / 60:.0f} min of a total outage"
         )
-    short = row["short_seconds"] * long_seconds / row["long_seconds"]
+    elif listed < 1.0 - 1e-9:
+        rewritten = f"{listed:.3g} over {span_words(row['long_seconds'])} overspends no budget"
     return Tier(
         severity=row["severity"],
         factor=trip / budget_ratio,
         long_seconds=long_seconds,
-        short_seconds=short,
+        short_seconds=row["short_seconds"] * long_seconds / row["long_seconds"],
         rewritten=rewritten,
     )
 
@@ -87,7 +97,9 @@ def record(
     ledger: Ledger, at_seconds: float, tally: Tally | None, measured_seconds: float
 ) -> Ledger:
     """The ledger with one more mark. `tally` None: not measured, the counts stand still."""
-    last = ledger[-1] if ledger else Mark(at_seconds, 0.0, 0.0, 0.0, 0.0)
+    if not ledger:  # Else the first events would lie before every window.
+        ledger = (Mark(at_seconds - measured_seconds, 0.0, 0.0, 0.0, 0.0),)
+    last = ledger[-1]
     more = tally if tally is not None else Tally(0.0, 0.0, 0.0)
     mark = Mark(
         at_seconds,
@@ -113,11 +125,7 @@ def thin(ledger: Ledger) -> Ledger:
 def window(ledger: Ledger, seconds: float, budget_ratio: float) -> WindowBurn:
     """Burn over the last `seconds`, or as much of them as the ledger has."""
     last = ledger[-1]
-    first = ledger[0]
-    for mark in reversed(ledger):
-        if mark.at_seconds <= last.at_seconds - seconds:
-            first = mark
-            break
+    first = ledger[max(0, bisect_right(ledger, last.at_seconds - seconds, key=AT) - 1)]
     valid = last.valid - first.valid
     burns: list[float | None] = [None, None]
     if valid > 0:
@@ -148,7 +156,13 @@ def burn(
     windows = {span: window(ledger, span, budget_ratio) for span in spans}
     period = window(ledger, objective.period_seconds, budget_ratio)
     covered = period.covered_seconds / objective.period_seconds
-    state, reason, severity = _state(ladder, windows, budget_ratio, unmeasured, counts_events)
+    judged = _Judged(
+        ladder=ladder,
+        windows=windows,
+        budget_ratio=budget_ratio,
+        floor=_windows()["bad_events_floor"] if counts_events else 0.0,
+    )
+    state, reason, severity = _state(judged, unmeasured, DOUBTS.get(objective.indicator))
     last = ledger[-1]
     return Burn(
         objective=objective,
@@ -163,58 +177,115 @@ def burn(
     )
 
 
-def _state(
-    ladder: Sequence[Tier],
-    windows: Mapping[float, WindowBurn],
-    budget_ratio: float,
-    unmeasured: str | None,
-    counts_events: bool,
-) -> tuple[str, str, str | None]:
-    """State, reason and severity: alert tiers first, then what users feel now, then doubt."""
-    floor = _windows()["bad_events_floor"] if counts_events else 0.0
-    for tier in ladder:
-        long, short = windows[tier.long_seconds], windows[tier.short_seconds]
-        if _bad(long, budget_ratio) >= floor and min(_known(long), _now(short)) > tier.factor:
-            said = f"burn {long.burn_lower:.1f} over {span_words(long.covered_seconds)}"
-            return "burning", f"{said}, {tier.severity} above {tier.factor:.1f}", tier.severity
-    fast = ladder[0]
-    long, short = windows[fast.long_seconds], windows[fast.short_seconds]
-    if _bad(short, budget_ratio) >= floor and _now(short) > fast.factor:
-        said = f"burn {short.burn_lower:.1f} over {span_words(short.covered_seconds)}"
-        return "burning", f"{said}; it will {fast.severity} if it lasts", None
-    if unmeasured is not None:
-        return "not_measured", unmeasured, None
-    if short.burn_upper is not None and short.burn_upper > fast.factor and floor <= short.valid:
-        said = f"burn over {span_words(short.covered_seconds)} is between {short.burn_lower:.1f}"
-        doubt = f"{said} and {short.burn_upper:.1f}: the threshold lies between two buckets"
-        if short.burn_lower != short.burn_upper:
-            return "not_measured", doubt, None
-    if long.burn_upper is None:
-        nothing = "no requests" if counts_events else "no time measured"
-        return "not_measured", f"{nothing} in the last {span_words(long.seconds)}", None
-    said = f"burn {long.burn_upper:.1f} over {span_words(long.covered_seconds)}"
-    if short.burn_upper is not None and long.covered_seconds > short.covered_seconds:
-        said += f", {short.burn_upper:.1f} over {span_words(short.covered_seconds)}"
-    return "good", said, None
+# --- states --------------------------------------------------------------------------------------
+
+DOUBTS: Final = {
+    ERRORS: "witnesses may have seen the same failures, and lost requests are an estimate",
+}
+"""Indicator -> why its bounds differ; of latencies it is always the threshold."""
 
 
-def _now(window: WindowBurn) -> float:
-    """The burn that is certain."""
-    return window.burn_lower or 0.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What a state is decided from."""
+
+    ladder: Sequence[Tier]
+    windows: Mapping[float, WindowBurn]
+    budget_ratio: float
+    floor: float
+    """Fewer bad events than this alert nobody."""
+
+    def pair(self, tier: Tier) -> tuple[WindowBurn, WindowBurn]:
+        """The long and the short window of a tier."""
+        return self.windows[tier.long_seconds], self.windows[tier.short_seconds]
+
+    def exceeds(self, tier: Tier, bound: str) -> bool:
+        """Both windows burn faster than the tier's factor."""
+        long, short = self.pair(tier)
+        is_enough = self.bad(long, bound) >= self.floor
+        return is_enough and min(_known(long, bound), _burn(short, bound)) > tier.factor
+
+    def is_felt(self, bound: str) -> bool:
+        """The short window of the fastest tier burns, though no budget to speak of is spent yet."""
+        short = self.pair(self.ladder[0])[1]
+        is_enough = self.bad(short, bound) >= self.floor
+        return is_enough and _burn(short, bound) > self.ladder[0].factor
+
+    def bad(self, window: WindowBurn, bound: str) -> float:
+        """Bad events in a window."""
+        # Rounded: 3 events / valid / budget x budget x valid may come back as 2.9999999999999996.
+        return round(_burn(window, bound) * self.budget_ratio * window.valid, 6)
 
 
-def _known(window: WindowBurn) -> float:
+def _burn(window: WindowBurn, bound: str) -> float:
+    """The burn that is certain (`lower`), or that cannot be ruled out (`upper`)."""
+    return (window.burn_lower if bound == "lower" else window.burn_upper) or 0.0
+
+
+def _known(window: WindowBurn, bound: str) -> float:
     """The burn of the whole window, of which only a part may be measured yet.
 
     A minute of errors is no three days of errors: a tier means a share of the budget, and only
     what was seen to be spent counts.
     """
-    return _now(window) * min(1.0, window.covered_seconds / window.seconds)
+    return _burn(window, bound) * min(1.0, window.covered_seconds / window.seconds)
 
 
-def _bad(window: WindowBurn, budget_ratio: float) -> float:
-    """Bad events that are certain."""
-    return _now(window) * budget_ratio * window.valid
+def _state(
+    judged: _Judged, unmeasured: str | None, doubt: str | None
+) -> tuple[str, str, str | None]:
+    """State, reason and severity: alert tiers first, then what users feel now, then doubt."""
+    fast = judged.ladder[0]
+    for tier in judged.ladder:
+        if judged.exceeds(tier, "lower"):
+            said = _said(judged.pair(tier)[0], "lower")
+            why = f"{said}, {tier.severity} above {_number(tier.factor)}"
+            return "burning", why, tier.severity
+    if judged.is_felt("lower"):
+        said = _said(judged.pair(fast)[1], "lower")
+        return "burning", f"{said}; it will {fast.severity} if it lasts", None
+    if unmeasured is not None:
+        return "not_measured", unmeasured, None
+    doubtful = _doubtful(judged)
+    if doubtful is not None:
+        why = doubt or "the threshold lies between two buckets"
+        return "not_measured", f"{doubtful}: {why}", None
+    return _quiet(judged)
+
+
+def _doubtful(judged: _Judged) -> str | None:
+    """What would burn if the worse bound were the truth."""
+    windows = [judged.pair(tier)[0] for tier in judged.ladder if judged.exceeds(tier, "upper")]
+    if judged.is_felt("upper"):
+        windows.append(judged.pair(judged.ladder[0])[1])
+    if not windows:
+        return None
+    lower, upper = _burn(windows[0], "lower"), _burn(windows[0], "upper")
+    span = span_words(windows[0].covered_seconds)
+    return f"burn over {span} is between {_number(lower)} and {_number(upper)}"
+
+
+def _quiet(judged: _Judged) -> tuple[str, str, str | None]:
+    """Nothing burns: good, if there was anything to be good."""
+    long, short = judged.pair(judged.ladder[0])
+    if long.burn_upper is None:
+        nothing = "no requests" if judged.floor else "no time measured"
+        return "not_measured", f"{nothing} in the last {span_words(long.seconds)}", None
+    said = _said(long, "upper")
+    if short.burn_upper is not None and long.covered_seconds > short.covered_seconds:
+        said += f", {_number(short.burn_upper)} over {span_words(short.covered_seconds)}"
+    if 0 < judged.bad(long, "upper") < judged.floor:
+        said += f"; fewer than {judged.floor:g} bad requests alert nobody"
+    return "good", said, None
+
+
+def _said(window: WindowBurn, bound: str) -> str:
+    return f"burn {_number(_burn(window, bound))} over {span_words(window.covered_seconds)}"
+
+
+def _number(burn: float) -> str:
+    """With digits enough to tell 14.41 from the 14.4 that it is above."""
+    return f"{burn:.0f}" if burn >= 1000 else f"{burn:.4g}"
 
 
 def span_words(seconds: float) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from burnmeter.model import Gpu, Process, Share, Spend
-from burnmeter.tree import descendants
+from burnmeter.tree import ancestors
 from burnmeter.units import SECONDS_PER_HOUR
 
 
@@ -45,23 +45,22 @@ def divide(
     gpus: Sequence[Gpu], tenants: Sequence[Tenant], processes: Mapping[int, Process]
 ) -> dict[str, tuple[Portion, ...]]:
     """GPU -> who has it now. Each GPU's ratios sum to 1."""
-    trees = {
-        tenant: descendants(tenant.pid, processes) | {tenant.pid}
-        for tenant in tenants
-        if tenant.pid is not None
-    }
-    return {gpu.uuid: _portions(gpu, trees) for gpu in gpus}
+    return {gpu.uuid: _portions(gpu, tenants, processes) for gpu in gpus}
 
 
-def _portions(gpu: Gpu, trees: Mapping[Tenant, frozenset[int | None]]) -> tuple[Portion, ...]:
-    holders = {process.pid for process in gpu.processes or ()}
-    tenants = [tenant for tenant, tree in trees.items() if holders & tree]
-    if gpu.failure is not None or not tenants:
+def _portions(
+    gpu: Gpu, tenants: Sequence[Tenant], processes: Mapping[int, Process]
+) -> tuple[Portion, ...]:
+    pids = [] if gpu.failure is not None else [process.pid for process in gpu.processes or ()]
+    # From the few holders up, not from each engine down: a node has thousands of processes.
+    lines = {pid for holder in pids for pid in (holder, *ancestors(holder, processes))}
+    found = [tenant for tenant in tenants if tenant.pid in lines]
+    if not found:
         return (Portion(Share(gpu.uuid, "", "", "unattributed", "none"), 1.0),)
-    method = "process_tree" if len(tenants) == 1 else "equal_split"
+    method = "process_tree" if len(found) == 1 else "equal_split"
     return tuple(
-        Portion(Share(gpu.uuid, t.model, t.target, _state(t), method), 1.0 / len(tenants))
-        for t in tenants
+        Portion(Share(gpu.uuid, t.model, t.target, _state(t), method), 1.0 / len(found))
+        for t in found
     )
 
 
@@ -106,7 +105,8 @@ def _joules(gpu: Gpu, meter_joules: float | None, seconds: float) -> float | Non
     if gpu.energy_joules is not None and meter_joules is not None:
         grown = gpu.energy_joules - meter_joules
         return grown if grown >= 0 else gpu.energy_joules
-    if gpu.energy_joules is None and gpu.power_watts is not None:
+    # Once there was a counter it catches up by itself: power beside it would count time twice.
+    if meter_joules is None and gpu.energy_joules is None and gpu.power_watts is not None:
         return gpu.power_watts * seconds
     return None
 

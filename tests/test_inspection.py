@@ -160,3 +160,16 @@ def test_json_of_a_quantile_above_the_last_bound_is_null():
     )
     quantiles = as_json(inspect(page))["models"]["m"]["latencies"]["ttft"]["quantiles"]
     assert quantiles["p50"] == {"lower_seconds": 1.0, "upper_seconds": None}
+
+
+def test_a_finish_reason_from_a_later_version_is_a_request_that_was_served() -> None:
+    text = (
+        "# TYPE vllm:request_success_total counter\n"
+        'vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 2\n'
+        'vllm:request_success_total{engine="0",finished_reason="cache_threshold",model_name="m"} 3\n'
+        'vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 1\n'
+    )
+
+    requests = inspect(text).models["m"].requests
+
+    assert (requests["ok"], requests["error"]) == (5, 1)

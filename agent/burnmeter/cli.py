@@ -5,6 +5,7 @@ Surprising: the main thread does nothing but wait for a signal, and ticks happen
 no source that hangs can delay the end.
 """
 
+import io
 import json
 import logging
 import queue
@@ -86,12 +87,18 @@ def load(config_file: Path | None) -> Config:
 )
 def main(log_level: str) -> None:
     """What every token costs, how long it took, and whose error budget it burns."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # A name or a sign that it lacks costs a letter.
+            stream.reconfigure(errors="replace")
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
 
 
-@main.command(short_help="Watch this node: the daemon.")
+@main.command(
+    short_help="Watch this node: the daemon.",
+    epilog="Exit codes: 0 told to stop, 1 it could not start, 2 called wrongly.",
+)
 @click.option(
     "--config",
     "config_file",
@@ -105,7 +112,10 @@ def run(config_file: Path) -> None:
     serve(settings, wiring.real_world(settings))
 
 
-@main.command(short_help="Watch this machine now, without a config.")
+@main.command(
+    short_help="Find what serves on this machine and watch it now.",
+    epilog="Exit codes: 0 told to stop, 1 it could not start, 2 called wrongly.",
+)
 @CONFIG
 @click.option(
     "--simulate", is_flag=True, help="Start the simulated node even if there are engines."
@@ -217,6 +227,8 @@ def read_text(place: str) -> str:
     try:
         if urlsplit(place).scheme in ("http", "https"):
             return wiring.read_url(place)
+        if "://" in place:
+            raise PageError("unreachable", "is no address we can read; write http:// or https://")
         return wiring.read_file(sys.stdin.buffer if place == "-" else place)
     except PageError as error:
         fail(f"{place}: {error.message}")
@@ -249,8 +261,10 @@ def check(config_file: Path, as_json_text: bool) -> None:
         return
     for problem in found.warnings:
         click.echo(str(problem), err=True)
+    targets, objectives = len(found.targets), len(found.objectives)
     click.echo(
-        f"{config_file}: fine; {len(found.targets)} targets, {len(found.objectives)} objectives"
+        f"{config_file}: fine; {targets} target{'s' * (targets != 1)},"
+        f" {objectives} objective{'s' * (objectives != 1)}"
     )
 
 

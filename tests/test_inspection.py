@@ -163,12 +163,10 @@ def test_json_of_a_quantile_above_the_last_bound_is_null():
 
 
 def test_a_finish_reason_from_a_later_version_is_a_request_that_was_served() -> None:
-    text = (
-        "# TYPE vllm:request_success_total counter\n"
-        'vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"} 2\n'
-        'vllm:request_success_total{engine="0",finished_reason="cache_threshold",model_name="m"} 3\n'
-        'vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 1\n'
-    )
+    row = 'vllm:request_success_total{{engine="0",finished_reason="{}",model_name="m"}} {}'
+    counts = {"stop": 2, "cache_threshold": 3, "error": 1}
+    lines = ["# TYPE vllm:request_success_total counter", *map(row.format, counts, counts.values())]
+    text = "".join(f"{line}\n" for line in lines)
 
     requests = inspect(text).models["m"].requests
 

@@ -77,8 +77,10 @@ class Exported:
         return found
 
     def events(self, target: str) -> list[str]:
-        """Kinds of all that happened to a target."""
-        return [event.kind for event in self.snapshot.events if event.subject == target]
+        """Kinds of all that happened to a target; not to its model, which may have its name."""
+        of_models = ("burning", "recovered")
+        events = [event for event in self.snapshot.events if event.kind not in of_models]
+        return [event.kind for event in events if event.subject == target]
 
     def _with(self, name: str, labels: dict[str, str]) -> Iterator[Row]:
         wanted = labels.items()

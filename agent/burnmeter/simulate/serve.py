@@ -12,7 +12,7 @@ from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 from burnmeter.simulate.page import CONTENT_TYPE
-from burnmeter.simulate.wire import encode
+from burnmeter.simulate.wire import NodeState, encode
 from burnmeter.simulate.world import World
 
 JSON_TYPE = "application/json"
@@ -58,7 +58,8 @@ def control_answers(world: World, lock: Lock) -> Answers:
         if path != "/node":
             return NOT_FOUND
         with lock:
-            return Answer(200, JSON_TYPE, encode(world))
+            now = NodeState(world.now, world.targets(), world.gpus(), dict(world.processes()))
+            return Answer(200, JSON_TYPE, encode(now))
 
     return answer
 

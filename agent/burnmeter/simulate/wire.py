@@ -1,7 +1,8 @@
 """The simulated node's hardware as JSON: from the process that plays it to the agent. Pure.
 
 Engines need no such thing: they speak HTTP as real ones do. This stands where the driver's library
-and /proc stand on a real node, so it carries the values of model.py and nothing else.
+and /proc stand on a real node, so it carries the values of model.py and nothing else. It does not
+know what plays the node: the agent would hold all of that in its memory.
 """
 
 import json
@@ -9,7 +10,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from burnmeter.model import Failure, Gpu, GpuProcess, Process, Target
-from burnmeter.simulate.world import World
 
 
 class NodeState(NamedTuple):
@@ -22,14 +22,14 @@ class NodeState(NamedTuple):
     processes: dict[int, Process]
 
 
-def encode(world: World) -> str:
-    """The node just now."""
+def encode(state: NodeState) -> str:
+    """The node as text."""
     return json.dumps(
         {
-            "now_seconds": world.now,
-            "targets": [asdict(target) for target in world.targets()],
-            "gpus": [asdict(gpu) for gpu in world.gpus()],
-            "processes": [asdict(process) for process in world.processes().values()],
+            "now_seconds": state.now_seconds,
+            "targets": [asdict(target) for target in state.targets],
+            "gpus": [asdict(gpu) for gpu in state.gpus],
+            "processes": [asdict(process) for process in state.processes.values()],
         }
     )
 

@@ -5,18 +5,25 @@ test writes down, so no clock is needed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from burnmeter.dialects import load_all
 from burnmeter.model import (
     EnginePage,
+    Failure,
     Gpu,
     GpuProcess,
     Growth,
     Histogram,
     Key,
     Objective,
+    PageReading,
     Process,
     Target,
 )
+from burnmeter.page import Page, read_page
+from burnmeter.watch import Terms
 
 MODEL = "llama"
 Ranks = Mapping[str, float]
@@ -132,3 +139,45 @@ def objective(
         threshold_seconds=threshold_seconds,
         period_seconds=period_seconds,
     )
+
+
+# --- whole ticks ---------------------------------------------------------------------------------
+
+
+def terms(**changes: Any) -> Terms:
+    """A look each five seconds, as the config has it by default; `changes` are fields of Terms."""
+    value = Terms(
+        dialects=load_all(),
+        model_names={},
+        interval_seconds=5.0,
+        stalled_after_seconds=10.0,
+        watching_since_timestamp_seconds=1000.0,
+    )
+    return replace(value, **changes)
+
+
+def vllm(
+    *,
+    tokens: float = 0.0,
+    ok: float = 0.0,
+    running: float = 0.0,
+    waiting: float = 0.0,
+    started: float | None = None,
+    model: str = MODEL,
+) -> Page:
+    """A small vLLM page, read."""
+    who = f'engine="0",model_name="{model}"'
+    lines = [
+        f"vllm:generation_tokens_total{{{who}}} {tokens}",
+        f'vllm:request_success_total{{{who},finished_reason="stop"}} {ok}',
+        f"vllm:num_requests_running{{{who}}} {running}",
+        f"vllm:num_requests_waiting{{{who}}} {waiting}",
+    ]
+    if started is not None:
+        lines.append(f"process_start_time_seconds {started}")
+    return read_page("\n".join(lines) + "\n")
+
+
+def reading(at: float, failure: Failure | None = None, *, name: str = "a") -> PageReading:
+    """An attempt to read a page, at `at` on both clocks."""
+    return PageReading(name, at, at, 0.01, None, failure)

@@ -414,7 +414,8 @@ class Event:
 
     timestamp_seconds: float
     kind: str
-    """restart, down, up, stalled, resumed, burning, recovered, xid, gpu_lost, gap."""
+    """restart, down, up, stalled, resumed, burning, recovered,
+    not_measured (after burning), xid, gpu_lost, gap."""
     subject: str
     text: str
 

@@ -1,10 +1,15 @@
-"""State -> Snapshot: where ratios and rates are made, last, from differences of totals. Pure."""
+"""State -> Snapshot: where ratios and rates are made, last, from differences of totals. Pure.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+It measures nothing: totals come from pipeline.py, their recent differences from recent.py, burn
+from slo.py. Surprising: a model is as good as the worst of what is known of it, and not known is
+worse than good.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from burnmeter import histograms, pipeline, sli, slo
+from burnmeter import histograms, pipeline, recent, sli, slo
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
     Burn,
@@ -20,16 +25,16 @@ from burnmeter.model import (
     Quantile,
     Snapshot,
     SourceView,
-    Spend,
     TargetView,
 )
-from burnmeter.pipeline import Past, Settings, State
+from burnmeter.pipeline import Settings, State
+from burnmeter.recent import Recent
 from burnmeter.units import TOKENS_PER_MILLION
 from burnmeter.watch import Watched
 
 LATENCIES: Final = {**INDICATORS, "prefill": "prefill_seconds", "decode": "decode_seconds"}
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-WORST_FIRST: Final = ("burning", "not_measured", "good")
+SEVEREST_FIRST: Final = ("page", "ticket", None)
 HISTORY_STEP_SECONDS: Final = 15.0
 HISTORY_POINTS: Final = 120
 
@@ -78,14 +83,14 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
 def burn_events(
     before: Sequence[Burn], after: Sequence[Burn], timestamp_seconds: float
 ) -> tuple[Event, ...]:
-    """What began or ceased to burn between two ticks."""
+    """What began or ceased to burn between two ticks; what cannot be told is not recovered."""
     was = {(b.objective.name, b.model): b.state for b in before}
     found = []
     for burn in after:
         old = was.get((burn.objective.name, burn.model))
         if (burn.state == "burning") == (old == "burning"):
             continue
-        kind = "burning" if burn.state == "burning" else "recovered"
+        kind = "recovered" if burn.state == "good" else burn.state
         text = f"{burn.objective.name}: {burn.reason}"
         found.append(
             Event(timestamp_seconds=timestamp_seconds, kind=kind, subject=burn.model, text=text)
@@ -96,78 +101,13 @@ def burn_events(
 # --- one model -----------------------------------------------------------------------------------
 
 
-class Recent:
-    """Differences of totals over the recent window, of one model."""
-
-    def __init__(self, frame: Frame, model: str) -> None:
-        self.now = frame.state.past[-1]
-        self.model = ("model", model)
-        known = [past for past in frame.state.past if any(map(self._is_ours, past.counters))]
-        self.then: Past | None = known[0] if len(known) > 1 else None
-        self.seconds = self.now.at_seconds - self.then.at_seconds if self.then else 0.0
-
-    def _is_ours(self, key: Key) -> bool:
-        return self.model in key.labels
-
-    def counter(self, measure: str, **labels: str) -> float | None:
-        """How much the model's counters of `measure` grew; None if it has none."""
-        if self.then is None:
-            return None
-        wanted = {self.model, *labels.items()}
-        found = [
-            value - self.then.counters.get(key, 0.0)
-            for key, value in self.now.counters.items()
-            if key.measure == measure and wanted <= set(key.labels)
-        ]
-        return sum(found) if found else None
-
-    def outcomes(self) -> dict[tuple[str, str], float]:
-        """(outcome, counted_by) -> how much the model's requests grew."""
-        if self.then is None:
-            return {}
-        now = sli.outcomes(self.model[1], self.now.counters)
-        then = sli.outcomes(self.model[1], self.then.counters)
-        return {pair: value - then.get(pair, 0.0) for pair, value in now.items()}
-
-    def rate(self, measure: str, **labels: str) -> float | None:
-        """Per second."""
-        grown = self.counter(measure, **labels)
-        return None if grown is None or self.seconds <= 0 else grown / self.seconds
-
-    def histogram(self, measure: str) -> Histogram | None:
-        """All targets of the model together."""
-        merged: Histogram | None = None
-        for key, new in self.now.histograms.items():
-            if self.then is None or key.measure != measure or not self._is_ours(key):
-                continue
-            old = self.then.histograms.get(key)
-            if old is not None and old.bounds != new.bounds:
-                continue
-            part = new if old is None else histograms.subtract(new, old)
-            merged = part if merged is None else histograms.add(merged, part)
-        return merged
-
-    def spent(self, what: Callable[[Spend], float | None]) -> float | None:
-        """Dollars or joules of the model's GPUs, busy and idle."""
-        if self.then is None:
-            return None
-        found = []
-        for share, spend in self.now.spends.items():
-            if share.model == self.model[1]:
-                now, old = what(spend), self.then.spends.get(share)
-                if now is None:
-                    return None
-                found.append(now - ((what(old) or 0.0) if old else 0.0))
-        return sum(found) if found else None
-
-
 def _per(amount: float | None, count: float | None, scale: float = 1.0) -> float | None:
     return None if amount is None or not count else amount / count * scale
 
 
-def error_ratio(recent: Recent) -> tuple[float | None, float | None]:
+def error_ratio(recent_: Recent) -> tuple[float | None, float | None]:
     """Failed requests over answered ones: (at least, at most). See sli.error_tally."""
-    tally = sli.error_tally(recent.outcomes())
+    tally = sli.error_tally(sli.outcomes(recent_.model, recent_.counters))
     if tally is None or not tally.valid:
         return None, None
     bad = tally.valid - tally.good_upper, tally.valid - tally.good_lower
@@ -175,78 +115,92 @@ def error_ratio(recent: Recent) -> tuple[float | None, float | None]:
 
 
 def _gauge(watched: Sequence[Watched], measure: str, model: str) -> list[float]:
-    return [
-        value
-        for one in watched
-        if one.is_up and one.page is not None
-        for key, value in one.page.gauges.items()
-        if key.measure == measure and ("model", model) in key.labels
-    ]
+    key = Key(measure, (("model", model),))
+    pages = [one.page for one in watched if one.is_up and one.page is not None]
+    return [page.gauges[key] for page in pages if key in page.gauges]
 
 
 def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str]:
-    """The worst of its objectives; and an engine that is dead or stalled needs no window."""
+    """The worst of its engines and objectives; a dead or stalled engine needs no window."""
     for one in watched:
         if one.is_stalled:
-            return "burning", f"{one.target.name} is stalled: requests run and nothing moves"
-    if watched and not any(one.is_up for one in watched):
-        failure = watched[0].failure
-        said = failure.message if failure else "it was never read"
-        return "burning", f"no engine answers: {said}"
-    for state in WORST_FIRST:
-        found = [b for b in burns_ if b.state == state]
-        if found and (state != "not_measured" or len(found) == len(burns_)):
-            return state, f"{found[0].objective.name}: {found[0].reason}"
-    if any(b.state == "good" for b in burns_):
-        missing = [b.objective.name for b in burns_ if b.state == "not_measured"]
-        return "good", f"not measured: {', '.join(missing)}"
+            return "burning", f"{one.target.name} is stalled: it holds requests and nothing moves"
+    down = [one for one in watched if one.is_down]
+    if down and len(down) == len(watched):
+        return "burning", f"no engine answers: {_why(down[0])}"
+    if down:
+        return "burning", f"{down[0].target.name} is down: {_why(down[0])}"
+    burning = [burn for burn in burns_ if burn.state == "burning"]
+    if burning:
+        worst = min(burning, key=lambda burn: SEVEREST_FIRST.index(burn.severity))
+        return "burning", f"{worst.objective.name}: {worst.reason}"
+    unread = [one for one in watched if one.failure is not None]
+    if unread:
+        return "not_measured", f"{unread[0].target.name} cannot be read: {_why(unread[0])}"
+    return _worst(burns_)
+
+
+def _worst(burns_: Sequence[Burn]) -> tuple[str, str]:
+    """Of objectives of which none burns."""
+    said = {state: [b for b in burns_ if b.state == state] for state in ("not_measured", "good")}
+    good = ", ".join(burn.objective.name for burn in said["good"])
+    if said["not_measured"]:
+        first = said["not_measured"][0]
+        reason = f"{first.objective.name}: {first.reason}"
+        return "not_measured", f"{reason}; good: {good}" if good else reason
+    if said["good"]:
+        first = said["good"][0]
+        return "good", f"{first.objective.name}: {first.reason}"
     return "not_measured", "no objective is set for this model"
 
 
-def model_view(frame: Frame, model: str, watched: Sequence[Watched]) -> ModelView:
+def _why(one: Watched) -> str:
+    assert one.failure is not None, "asked only of what failed"
+    return one.failure.message
+
+
+def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelView:
     """One model as it does now."""
-    recent = Recent(frame, model)
+    model = did.model
     ours = [b for b in frame.burns if b.model == model]
     state, reason = _state(watched, ours)
-    lower, upper = error_ratio(recent)
-    generated = recent.counter("tokens_total", kind="generated")
+    lower, upper = error_ratio(did)
+    generated = did.counter("tokens_total", kind="generated")
     kv = _gauge(watched, "kv_cache_used_ratio", model)
     running = _gauge(watched, "running_requests", model)
     waiting = _gauge(watched, "waiting_requests", model)
-    found = {short: recent.histogram(measure) for short, measure in LATENCIES.items()}
     return ModelView(
         model=model,
         targets=tuple(one.target.name for one in watched),
         engines=tuple(sorted({one.page.engine for one in watched if one.page is not None})),
         state=state,
         reason=reason,
-        recent_seconds=recent.seconds,
+        recent_seconds=did.seconds,
         running=sum(running) if running else None,
         waiting=sum(waiting) if waiting else None,
         kv_cache_used_ratio=max(kv) if kv else None,
-        generated_tokens_per_second=recent.rate("tokens_total", kind="generated"),
-        prompt_tokens_per_second=recent.rate("tokens_total", kind="prompt"),
-        requests_per_second=recent.rate("requests_total", outcome="ok", counted_by="engine"),
+        generated_tokens_per_second=did.rate("tokens_total", kind="generated"),
+        prompt_tokens_per_second=did.rate("tokens_total", kind="prompt"),
+        requests_per_second=did.rate("requests_total", outcome="ok", counted_by="engine"),
         error_ratio_lower=lower,
         error_ratio_upper=upper,
-        latencies={name: latency(h) for name, h in found.items() if h is not None},
+        latencies={
+            short: latency(did.histograms[measure])
+            for short, measure in LATENCIES.items()
+            if measure in did.histograms
+        },
         dollars_per_million_tokens=_per(
-            recent.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
+            did.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
         ),
-        joules_per_token=_per(recent.spent(lambda spend: spend.joules), generated),
-        requests=sli.by_outcome(sli.outcomes(model, frame.state.counters)),
-        tokens=_tokens(frame.state, model),
+        joules_per_token=_per(did.spent(lambda spend: spend.joules), generated),
+        requests=sli.by_outcome(sli.outcomes(model, did.totals)),
+        tokens={
+            dict(key.labels)["kind"]: value
+            for key, value in did.totals.items()
+            if key.measure == "tokens_total"
+        },
         not_available=_not_available(watched),
     )
-
-
-def _tokens(state: State, model: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for key, value in state.counters.items():
-        labels = dict(key.labels)
-        if key.measure == "tokens_total" and labels["model"] == model:
-            found[labels["kind"]] = found.get(labels["kind"], 0.0) + value
-    return found
 
 
 def _not_available(watched: Sequence[Watched]) -> dict[str, str]:
@@ -283,7 +237,8 @@ def lengthen(
 
 
 def _too_close(one: Point, other: Point) -> bool:
-    return other.timestamp_seconds - one.timestamp_seconds < HISTORY_STEP_SECONDS
+    """A wall clock that was set back must not stop the history until it has caught up."""
+    return 0 <= other.timestamp_seconds - one.timestamp_seconds < HISTORY_STEP_SECONDS
 
 
 # --- targets and GPUs ----------------------------------------------------------------------------
@@ -342,7 +297,11 @@ def model_views(frame: Frame) -> tuple[ModelView, ...]:
     for one in frame.state.watched.values():
         for model in one.models:
             by_model.setdefault(model, []).append(one)
-    return tuple(model_view(frame, model, by_model[model]) for model in sorted(by_model))
+    did = recent.by_model(frame.state.past)
+    return tuple(
+        model_view(frame, did.get(model) or Recent(model=model), by_model[model])
+        for model in sorted(by_model)
+    )
 
 
 def snapshot(

@@ -64,11 +64,20 @@ class Watched:
     duration_seconds: float = 0.0
     body_bytes: int = 0
     gone_since_seconds: float | None = None
+    misses: int = 0
+    """Looks without a page since the last that gave one."""
 
     @property
     def is_up(self) -> bool:
         """The last look gave a page."""
         return self.page is not None and self.failure is None
+
+    @property
+    def is_down(self) -> bool:
+        """Dead, or silent for two looks in a row: one page that came too late is no outage."""
+        if self.failure is None or self.failure.kind not in DOWN_KINDS:
+            return False
+        return self.failure.kind in DEAD_KINDS or self.page is None or self.misses > 1
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -180,7 +189,7 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
     events: tuple[tuple[str, str], ...] = ()
     if was.failure is None or was.failure.kind != failure.kind:
         events = (("down", failure.message + _lost_words(lost)),)
-    now = replace(now, seen=seen, is_stalled=None)
+    now = replace(now, seen=seen, is_stalled=None, misses=was.misses + 1)
     return Look(
         watched=now, growth=grown, slice=_slice(was, at_seconds, is_good, terms), events=events
     )
@@ -211,6 +220,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         page_at_seconds=at_seconds,
         progress=progress,
         moved_at_seconds=moved_at,
+        misses=0,
         restarts=now.restarts + grown.is_restart,
     )
     now = replace(now, is_stalled=_is_stalled(now, at_seconds, terms))

@@ -1,0 +1,372 @@
+"""What people are shown: rates over the recent window, and one state with its reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from burnmeter import recent, views
+from burnmeter.model import (
+    Burn,
+    EnginePage,
+    Failure,
+    Histogram,
+    Key,
+    Point,
+    Quantile,
+    Share,
+    Spend,
+    Tally,
+)
+from burnmeter.pipeline import Past, Settings, State, addressed
+from burnmeter.recent import Recent
+from burnmeter.views import Frame
+from burnmeter.watch import Watched
+from tests.fakes import (
+    DURATION,
+    LOST,
+    OK,
+    TOKENS,
+    TTFT,
+    histogram,
+    key,
+    objective,
+    page,
+    requests,
+    target,
+    terms,
+)
+
+REFUSED = Failure("refused", "nothing listens on a:8000")
+TIMEOUT = Failure("timeout", "no answer within 4 s")
+HTML = Failure("html", "a web page, not metrics")
+SHARE = Share("GPU-0", "llama", "a", "busy", "process_tree")
+
+
+def past(
+    at: float,
+    counters: dict[Key, float] | None = None,
+    histograms: dict[Key, Histogram] | None = None,
+    *,
+    spends: dict[Share, Spend] | None = None,
+    on: str = "a",
+) -> Past:
+    """Totals of one target."""
+    return Past(
+        at_seconds=at,
+        counters={addressed(k, "vllm", on): v for k, v in (counters or {}).items()},
+        histograms={addressed(k, "vllm", on): v for k, v in (histograms or {}).items()},
+        spends=spends or {},
+    )
+
+
+def llama(*ticks: Past) -> Recent:
+    return recent.by_model(ticks)["llama"]
+
+
+# --- the recent window ---------------------------------------------------------------------------
+
+
+def test_a_rate_is_growth_over_the_time_between_two_ticks() -> None:
+    did = llama(
+        past(0.0, {TOKENS: 100.0}), past(50.0, {TOKENS: 600.0}), past(60.0, {TOKENS: 700.0})
+    )
+
+    assert did.counter("tokens_total", kind="generated") == 600.0
+    assert did.rate("tokens_total", kind="generated") == 10.0
+
+
+def test_at_first_sight_no_rate_is_known() -> None:
+    did = llama(past(0.0), past(5.0, {TOKENS: 100.0}))
+
+    assert did.rate("tokens_total", kind="generated") is None
+    assert views.error_ratio(did) == (None, None)
+    assert did.totals[TOKENS] == 100.0
+
+
+def test_a_model_that_appeared_within_the_window_is_measured_since_then() -> None:
+    did = llama(past(0.0), past(50.0, {TOKENS: 0.0}), past(60.0, {TOKENS: 40.0}))
+
+    assert (did.seconds, did.rate("tokens_total", kind="generated")) == (10.0, 4.0)
+
+
+def test_a_counter_born_within_the_window_began_at_zero() -> None:
+    did = llama(past(0.0, {OK: 5.0}), past(60.0, {OK: 5.0, TOKENS: 60.0}))
+
+    assert did.rate("tokens_total", kind="generated") == 1.0
+
+
+def test_all_targets_of_a_model_add_up() -> None:
+    both = [
+        replace(
+            past(at, {TOKENS: value}),
+            counters={
+                **past(at, {TOKENS: value}).counters,
+                **past(at, {TOKENS: 10 * value}, on="b").counters,
+            },
+        )
+        for at, value in ((0.0, 1.0), (10.0, 2.0))
+    ]
+
+    assert llama(*both).counter("tokens_total", kind="generated") == 11.0
+
+
+def test_a_target_that_vanished_takes_nothing_away() -> None:
+    both = {**past(0.0, {TOKENS: 5.0}).counters, **past(0.0, {TOKENS: 900.0}, on="b").counters}
+
+    did = llama(replace(past(0.0), counters=both), past(10.0, {TOKENS: 7.0}))
+
+    assert did.counter("tokens_total", kind="generated") == 2.0
+
+
+def test_a_target_that_was_forgotten_and_found_again_counts_from_zero() -> None:
+    did = llama(past(0.0, {TOKENS: 900.0}), past(10.0, {TOKENS: 7.0}))
+
+    assert did.counter("tokens_total", kind="generated") == 7.0
+
+
+def test_another_model_s_counters_are_its_own() -> None:
+    other = key("tokens_total", model="qwen", kind="generated")
+
+    did = recent.by_model(
+        (past(0.0, {TOKENS: 1.0, other: 1.0}), past(5.0, {TOKENS: 2.0, other: 9.0}))
+    )
+
+    assert did["qwen"].counter("tokens_total", kind="generated") == 8.0
+
+
+def test_latencies_are_of_the_window_alone() -> None:
+    slow, both = histogram([9.0] * 5), histogram([9.0] * 5 + [0.05])
+
+    did = llama(past(0.0, {OK: 0.0}, {TTFT: slow}), past(5.0, {OK: 1.0}, {TTFT: both}))
+
+    assert views.latency(did.histograms["ttft_seconds"]).quantiles["p99"] == Quantile(0.0, 0.1)
+
+
+def test_latencies_in_other_buckets_than_before_began_again() -> None:
+    fine = histogram([0.3], bounds=(0.2, 0.4))
+
+    did = llama(
+        past(0.0, {OK: 0.0}, {TTFT: histogram([0.3] * 7)}), past(5.0, {OK: 1.0}, {TTFT: fine})
+    )
+
+    assert did.histograms["ttft_seconds"] == fine
+
+
+def test_money_of_the_window_is_that_of_all_its_shares() -> None:
+    idle = SHARE._replace(state="idle")
+    before = {SHARE: Spend(50.0, 1000.0, 1.0)}
+    after = {SHARE: Spend(60.0, 1500.0, 1.5), idle: Spend(5.0, 100.0, 0.25)}
+
+    did = llama(past(0.0, {OK: 0.0}, spends=before), past(15.0, {OK: 1.0}, spends=after))
+
+    assert did.spent(lambda spend: spend.dollars) == 0.75
+    assert did.spent(lambda spend: spend.joules) == 600.0
+
+
+def test_money_of_which_a_part_is_not_known_is_not_known() -> None:
+    after = {SHARE: Spend(60.0, None, 1.5)}
+
+    did = llama(past(0.0, {OK: 0.0}), past(15.0, {OK: 1.0}, spends=after))
+
+    assert did.spent(lambda spend: spend.joules) is None
+
+
+@pytest.mark.parametrize(
+    ("failed", "ratios"),
+    [
+        pytest.param({}, (0.0, 0.0), id="none"),
+        pytest.param({requests("error"): 10.0}, (0.1, 0.1), id="one witness"),
+        pytest.param({LOST: 10.0}, (0.0, 0.1), id="an estimate"),
+    ],
+)
+def test_the_error_ratio_is_at_least_and_at_most(
+    failed: dict[Key, float], ratios: tuple[float, float]
+) -> None:
+    good = 100.0 - sum(failed.values())
+
+    did = llama(past(0.0, {OK: 0.0}), past(5.0, {OK: good, **failed}))
+
+    assert views.error_ratio(did) == pytest.approx(ratios)
+
+
+# --- states --------------------------------------------------------------------------------------
+
+
+def up(name: str = "a", *, running: float = 1.0, is_stalled: bool | None = False) -> Watched:
+    return Watched(target=target(name), page=page(running=running), is_stalled=is_stalled)
+
+
+def failed(failure: Failure, name: str = "a", *, misses: int = 2) -> Watched:
+    return Watched(target=target(name), page=page(), failure=failure, misses=misses)
+
+
+def burn(
+    state: str, name: str = "ttft", *, severity: str | None = None, reason: str | None = None
+) -> Burn:
+    return Burn(
+        objective=objective("ttft", name=name),
+        model="llama",
+        state=state,
+        reason=reason or f"it is {state}",
+        severity=severity,
+        total=Tally(0, 0, 0),
+        windows=(),
+        budget_left_ratio=None,
+        covered_ratio=0.0,
+    )
+
+
+def frame(*burns: Burn) -> Frame:
+    return Frame(
+        state=State(started_timestamp_seconds=0.0),
+        settings=Settings(terms=terms(), objectives=(), recent_seconds=60.0),
+        timestamp_seconds=0.0,
+        at_seconds=0.0,
+        burns=burns,
+    )
+
+
+def state(watched: list[Watched], *burns: Burn) -> tuple[str, str]:
+    view = views.model_view(frame(*burns), Recent(model="llama"), watched)
+    return view.state, view.reason
+
+
+STATES = {
+    "every objective good": ([up()], [burn("good")], "good", "ttft: it is good"),
+    "one of two not measured": (
+        *([up()], [burn("good"), burn("not_measured", "tpot"), burn("good", "errors")]),
+        *("not_measured", "tpot: it is not_measured; good: ttft, errors"),
+    ),
+    "none measured": ([up()], [burn("not_measured")], "not_measured", "ttft: it is not_measured"),
+    "no objective": ([up()], [], "not_measured", "no objective is set for this model"),
+    "the severest burns first": (
+        [up()],
+        [
+            burn("burning", "soon"),
+            burn("burning", "slow", severity="ticket"),
+            burn("burning", "fast", severity="page"),
+            burn("not_measured"),
+        ],
+        "burning",
+        "fast: it is burning",
+    ),
+    "the only engine is dead": (
+        *([failed(REFUSED)], [burn("good")]),
+        *("burning", "no engine answers: nothing listens on a:8000"),
+    ),
+    "one of two engines is dead": (
+        *([up("a"), failed(REFUSED, "b")], [burn("good")]),
+        *("burning", "b is down: nothing listens on a:8000"),
+    ),
+    "one page came too late": (
+        *([failed(TIMEOUT, misses=1)], [burn("good")]),
+        *("not_measured", "a cannot be read: no answer within 4 s"),
+    ),
+    "an engine cannot be read": (
+        *([up("a"), failed(HTML, "b")], [burn("good")]),
+        *("not_measured", "b cannot be read: a web page, not metrics"),
+    ),
+    "an engine is stalled": (
+        *([up("a"), up("b", is_stalled=True)], [burn("good")]),
+        *("burning", "b is stalled: it holds requests and nothing moves"),
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STATES)
+def test_a_model_is_as_good_as_the_worst_that_is_known_of_it(story: str) -> None:
+    watched, burns, expected, reason = STATES[story]
+
+    assert state(watched, *burns) == (expected, reason)
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("good", "burning", "burning"),
+        ("burning", "good", "recovered"),
+        ("burning", "not_measured", "not_measured"),
+        ("not_measured", "good", None),
+        ("good", "not_measured", None),
+        ("burning", "burning", None),
+    ],
+)
+def test_a_turn_of_an_objective_is_told(before: str, after: str, kind: str | None) -> None:
+    told = views.burn_events([burn(before)], [burn(after)], 7.0)
+
+    assert [event.kind for event in told] == ([] if kind is None else [kind])
+    assert all(event.text == f"ttft: it is {after}" for event in told)
+
+
+def test_what_burns_from_the_first_tick_is_told() -> None:
+    assert [event.kind for event in views.burn_events([], [burn("burning")], 7.0)] == ["burning"]
+
+
+# --- history -------------------------------------------------------------------------------------
+
+
+def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
+    history: dict[str, tuple[Point, ...]] = {}
+    for at in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0):
+        history = views.lengthen(history, {"llama": Point(at, None, None, None, None)})
+
+    assert [point.timestamp_seconds for point in history["llama"]] == [0.0, 15.0, 30.0, 35.0]
+
+
+def test_history_goes_on_when_the_wall_clock_is_set_back() -> None:
+    history: dict[str, tuple[Point, ...]] = {}
+    for at in (7200.0, 7215.0, 3600.0, 3605.0, 3610.0, 3615.0, 3620.0):
+        history = views.lengthen(history, {"llama": Point(at, None, None, None, None)})
+
+    assert [point.timestamp_seconds for point in history["llama"][2:]] == [3600.0, 3615.0, 3620.0]
+
+
+def test_history_is_limited() -> None:
+    history: dict[str, tuple[Point, ...]] = {}
+    for number in range(2 * views.HISTORY_POINTS):
+        point = Point(60.0 * number, None, None, None, None)
+        history = views.lengthen(history, {"llama": point})
+
+    assert len(history["llama"]) == views.HISTORY_POINTS
+
+
+# --- one model, whole ----------------------------------------------------------------------------
+
+
+def whole() -> EnginePage:
+    return replace(page(running=3, waiting=2), not_available={"itl_seconds": "not counted"})
+
+
+def test_a_model_s_view_tells_rates_latencies_and_cost() -> None:
+    seen = {TTFT: histogram([0.3] * 10), DURATION: histogram([])}
+    did = llama(
+        past(0.0, {TOKENS: 0.0, OK: 0.0}),
+        past(10.0, {TOKENS: 5000.0, OK: 20.0}, seen, spends={SHARE: Spend(10.0, 7000.0, 0.01)}),
+    )
+
+    view = views.model_view(frame(), did, [Watched(target=target(), page=whole())])
+
+    assert (view.running, view.waiting, view.requests_per_second) == (3.0, 2.0, 2.0)
+    assert view.generated_tokens_per_second == 500.0
+    assert view.latencies["ttft"].quantiles["p50"] == Quantile(0.1, 0.5)
+    assert view.latencies["duration"].quantiles == {}
+    assert view.dollars_per_million_tokens == pytest.approx(2.0)
+    assert view.joules_per_token == pytest.approx(1.4)
+    assert view.requests == {"ok": 20.0}
+    assert view.tokens == {"generated": 5000.0}
+    assert view.not_available == {"itl_seconds": "not counted"}
+
+
+def test_without_tokens_no_cost_per_token_is_known() -> None:
+    did = llama(
+        past(0.0, {TOKENS: 9.0}),
+        past(10.0, {TOKENS: 9.0}, spends={SHARE: Spend(10.0, 7000.0, 0.01)}),
+    )
+
+    view = views.model_view(frame(), did, [up()])
+
+    assert view.dollars_per_million_tokens is None
+    assert view.generated_tokens_per_second == 0.0

@@ -1,0 +1,308 @@
+"""One tick of everything: targets found and gone, totals, objectives, GPUs and their events."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from burnmeter import pipeline
+from burnmeter.model import (
+    Failure,
+    Gpu,
+    GpuReading,
+    Objective,
+    Process,
+    ProcessReading,
+    Target,
+)
+from burnmeter.page import Page, read_page
+from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.watch import FORGET_AFTER_SECONDS
+from tests.fakes import gpu, objective, processes, reading, target, terms, vllm
+
+REFUSED = Failure("refused", "nothing listens")
+HTML = Failure("html", "a web page, not metrics")
+NO_DRIVER = Failure("timeout", "the driver did not answer")
+Seen = Page | Failure
+
+
+class Node:
+    """A node that ticks each five seconds."""
+
+    def __init__(self, *objectives: Objective, recent_seconds: float = 60.0) -> None:
+        self.state = State(started_timestamp_seconds=1000.0)
+        self.at = 0.0
+        self.settings = Settings(
+            terms=terms(),
+            objectives=objectives,
+            recent_seconds=recent_seconds,
+            dollars_per_hour={"NVIDIA H100": 3.6},
+        )
+
+    def tick(
+        self,
+        seen: dict[Target, Seen] | None = None,
+        *,
+        gpus: Sequence[Gpu] | Failure | None = None,
+        table: dict[int, Process] | Failure | None = None,
+        every: float = 5.0,
+    ) -> State:
+        """One tick with these pages, GPUs and processes."""
+        pages = {}
+        for one, what in (seen or {}).items():
+            page = None if isinstance(what, Failure) else what
+            failure = what if isinstance(what, Failure) else None
+            pages[one.name] = reading(self.at, failure, name=one.name), page
+        readings = Readings(
+            at_seconds=self.at,
+            timestamp_seconds=1000.0 + self.at,
+            targets=tuple(seen or {}),
+            pages=pages,
+            gpus=self._gpus(gpus),
+            processes=self._table(table),
+        )
+        self.state = pipeline.tick(self.state, readings, self.settings)
+        self.at += every
+        return self.state
+
+    def _gpus(self, gpus: Sequence[Gpu] | Failure | None) -> GpuReading | None:
+        base = GpuReading(at_seconds=self.at, timestamp_seconds=self.at, duration_seconds=0.0)
+        if gpus is None:
+            return None
+        if isinstance(gpus, Failure):
+            return replace(base, failure=gpus)
+        return replace(base, gpus=tuple(gpus))
+
+    def _table(self, table: dict[int, Process] | Failure | None) -> ProcessReading | None:
+        base = ProcessReading(at_seconds=self.at, timestamp_seconds=self.at, duration_seconds=0.0)
+        if table is None:
+            return None
+        if isinstance(table, Failure):
+            return replace(base, failure=table)
+        return replace(base, processes=table)
+
+    def total(self, measure: str, **labels: str) -> float:
+        """Sum of a counter's totals."""
+        return sum(
+            value
+            for key, value in self.state.counters.items()
+            if key.measure == measure and labels.items() <= dict(key.labels).items()
+        )
+
+    def states(self) -> dict[str, float]:
+        """GPU seconds by what the GPU did for whom."""
+        found: dict[str, float] = {}
+        for share, spend in self.state.purse.spends.items():
+            who = f"{share.state} {share.target}".strip()
+            found[who] = found.get(who, 0.0) + spend.gpu_seconds
+        return found
+
+
+A, B = target("a", pid=10), target("b", pid=20)
+FOUND = target("found", pid=30, origin="process")
+
+
+# --- targets -------------------------------------------------------------------------------------
+
+
+def test_a_listed_target_that_never_answered_is_watched_and_named() -> None:
+    state = Node(objective("availability")).tick({A: REFUSED})
+
+    assert [one.is_down for one in state.watched.values()] == [True]
+    assert list(state.ledgers) == [("availability", "a")]
+
+
+def test_a_found_target_that_is_gone_stays_for_an_hour_and_then_vanishes_with_its_totals() -> None:
+    node = Node()
+    node.tick({FOUND: vllm(tokens=5)})
+    node.tick({FOUND: vllm(tokens=9)})
+
+    gone = node.tick(every=FORGET_AFTER_SECONDS + 5)
+    assert list(gone.watched) == ["found"]
+    assert node.total("tokens_total", target="found") == 4.0
+
+    forgotten = node.tick()
+    assert not forgotten.watched
+    assert not forgotten.counters
+
+
+def test_a_listed_target_that_is_no_longer_listed_vanishes_at_once() -> None:
+    node = Node()
+    node.tick({A: vllm(), B: vllm()})
+
+    assert list(node.tick({A: vllm()}).watched) == ["a"]
+
+
+def test_a_new_served_name_names_the_model_anew_and_counts_nothing_twice() -> None:
+    node = Node()
+    node.tick({A: vllm(tokens=100)})
+    node.tick({replace(A, model="chat"): vllm(tokens=101)})
+
+    assert node.total("tokens_total") == 1.0
+    assert node.total("tokens_total", model="chat") == 1.0
+
+
+# --- totals --------------------------------------------------------------------------------------
+
+
+def test_totals_are_kept_by_target_and_only_rise() -> None:
+    node = Node()
+    for number in range(4):
+        node.tick({A: vllm(tokens=10.0 * number), B: vllm(tokens=100.0 * number)})
+
+    assert node.total("tokens_total", target="a", engine="vllm") == 30.0
+    assert node.total("tokens_total", target="b") == 300.0
+
+
+def test_the_past_holds_the_recent_window_and_no_more() -> None:
+    node = Node(recent_seconds=20.0)
+    for _ in range(50):
+        node.tick({A: vllm()})
+
+    assert [past.at_seconds for past in node.state.past] == [225.0, 230.0, 235.0, 240.0, 245.0]
+
+
+def test_events_are_kept_within_a_limit() -> None:
+    node = Node()
+    for number in range(2 * pipeline.EVENTS_KEPT):
+        node.tick({A: vllm() if number % 2 else REFUSED})
+
+    assert len(node.state.events) == pipeline.EVENTS_KEPT
+    assert node.state.events[-1].subject == "a"
+
+
+# --- objectives ----------------------------------------------------------------------------------
+
+
+def test_an_objective_adds_up_all_targets_of_its_model() -> None:
+    node = Node(objective("errors"))
+    node.tick({A: vllm(ok=5), B: vllm(ok=7)})
+    node.tick({A: vllm(ok=6), B: vllm(ok=9)})
+
+    assert node.state.ledgers["errors", "llama"][-1].valid == 3.0
+
+
+def test_an_objective_for_one_model_is_not_about_another() -> None:
+    only = replace(objective("availability"), match=(("model", "qwen"),))
+    node = Node(only)
+
+    state = node.tick({A: vllm(model="llama"), B: vllm(model="qwen")})
+
+    assert list(state.ledgers) == [("availability", "qwen")]
+
+
+def test_what_one_of_two_targets_measures_is_measured() -> None:
+    node = Node(objective("availability"))
+    node.tick({A: vllm(), B: HTML})
+    state = node.tick({A: vllm(), B: HTML})
+
+    assert state.ledgers["availability", "llama"][-1].measured_seconds == 5.0
+    assert state.unmeasured["availability", "llama"] is None
+
+
+def test_time_that_nobody_watched_has_its_own_reason() -> None:
+    node = Node(objective("availability"))
+    node.tick({A: vllm()}, every=3600.0)
+
+    state = node.tick({A: vllm()})
+
+    assert state.unmeasured["availability", "llama"] == "a: it was not watched for a while"
+
+
+def test_an_engine_that_counts_no_requests_and_dies_has_no_error_rate() -> None:
+    node = Node(objective("errors"))
+    page = "llamacpp:tokens_predicted_total 5\nllamacpp:requests_processing 3\n"
+    node.tick({A: read_page(page)})
+
+    state = node.tick({A: REFUSED})
+
+    assert state.ledgers["errors", "a"][-1].valid == 0.0
+    assert state.unmeasured["errors", "a"] == "a: nothing listens"
+    assert node.total("requests_total", outcome="lost") == 3.0
+
+
+def test_requests_lost_by_a_death_are_failures_that_nobody_is_sure_of() -> None:
+    node = Node(objective("errors"))
+    node.tick({A: vllm(ok=5, running=3)})
+
+    mark = node.tick({A: REFUSED}).ledgers["errors", "llama"][-1]
+
+    assert mark[1:4] == (3.0, 0.0, 3.0)
+    assert node.total("requests_total", outcome="lost", counted_by="estimate") == 3.0
+
+
+# --- GPUs ----------------------------------------------------------------------------------------
+
+
+TABLE = processes((10, 1), (11, 10), (20, 1))
+
+
+def test_a_gpu_is_busy_while_its_engine_runs_or_tells_of_tokens() -> None:
+    node = Node()
+    node.tick({A: vllm(running=1)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+    node.tick({A: vllm(running=1)}, gpus=[gpu("GPU-0", 11)])
+    node.tick({A: vllm(tokens=5)}, gpus=[gpu("GPU-0", 11)])
+    node.tick({A: vllm(tokens=5)}, gpus=[gpu("GPU-0", 11)])
+
+    assert node.states() == {"busy a": 10.0, "idle a": 5.0}
+
+
+def test_before_anything_grew_a_gpu_is_idle_if_nothing_runs() -> None:
+    node = Node()
+    state = node.tick({A: vllm(tokens=5)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+
+    assert state.portions["GPU-0"][0].share.state == "idle"
+
+
+@pytest.mark.parametrize("seen", [REFUSED, read_page("vllm:cache_config_info 1\n")])
+def test_an_engine_that_says_nothing_of_its_work_is_neither_busy_nor_idle(seen: Seen) -> None:
+    state = Node().tick({A: seen}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+
+    assert state.portions["GPU-0"][0].share.state == "unknown"
+
+
+def test_a_silent_driver_is_paid_for_and_attributed_to_nobody() -> None:
+    node = Node()
+    held = gpu("GPU-0", 11, energy_joules=100.0)
+    node.tick({A: vllm()}, gpus=[held], table=TABLE)
+    node.tick({A: vllm()}, gpus=NO_DRIVER)
+    node.tick({A: vllm()}, gpus=[replace(held, energy_joules=900.0)])
+
+    assert node.states() == {"unattributed": 5.0, "idle a": 5.0}
+    assert node.state.purse.energy_joules == {"GPU-0": 800.0}
+    assert [event.text for event in node.state.events if event.kind == "gpu_lost"] == [
+        "the driver did not answer"
+    ]
+
+
+def test_a_gpu_that_is_no_longer_listed_is_lost_and_still_paid_for() -> None:
+    node = Node()
+    node.tick(gpus=[gpu("GPU-0"), gpu("GPU-1")])
+
+    state = node.tick(gpus=[gpu("GPU-0")])
+
+    failure = state.gpus["GPU-1"].failure
+    assert failure is not None
+    assert failure.message == "the driver no longer lists this GPU"
+    assert sum(spend.dollars or 0.0 for spend in state.purse.spends.values()) == pytest.approx(0.01)
+
+
+def test_processes_that_could_not_be_listed_are_those_of_the_last_list() -> None:
+    node = Node()
+    node.tick({A: vllm()}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+
+    for table in (None, Failure("no_permission", "/proc cannot be read")):
+        state = node.tick({A: vllm()}, gpus=[gpu("GPU-0", 11)], table=table)
+        assert state.portions["GPU-0"][0].share.method == "process_tree"
+
+
+def test_an_xid_is_told_once_also_when_its_gpu_was_silent_meanwhile() -> None:
+    node = Node()
+    for counts in ({}, {79: 1}, {79: 1}, {}, {79: 1, 13: 2}):
+        node.tick(gpus=[replace(gpu("GPU-0"), xid_counts=counts)])
+
+    assert node.state.xids == {("GPU-0", 79): 1, ("GPU-0", 13): 2}
+    assert [event.text for event in node.state.events] == [
+        "XID 79 on NVIDIA H100 GPU-0",
+        "XID 13 on NVIDIA H100 GPU-0",
+    ]

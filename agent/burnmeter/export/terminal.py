@@ -132,13 +132,15 @@ def _targets(found: Iterable[TargetView]) -> list[str]:
 
 def _gpus(found: Iterable[GpuView]) -> list[str]:
     rows = [["GPU", "used", "memory", "power", "temp", "held by"]]
+    failures: list[str] = []
     for view in found:
         gpu = view.gpu
         holders = (
             ", ".join(sorted({share.model for share in view.shares if share.model})) or "nobody"
         )
         if gpu.failure is not None:
-            holders = gpu.failure.message
+            holders = "does not answer"
+            failures += wrapped(f"GPU {gpu.index}: {gpu.failure.message}", indent=0)
         rows.append(
             [
                 str(gpu.index),
@@ -149,4 +151,4 @@ def _gpus(found: Iterable[GpuView]) -> list[str]:
                 holders[:34],
             ]
         )
-    return ["", *table(rows, indent=0)] if len(rows) > 1 else []
+    return ["", *table(rows, indent=0), *failures] if len(rows) > 1 else []

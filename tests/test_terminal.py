@@ -1,0 +1,63 @@
+"""What `once` prints, for Snapshots in each state a node can be in."""
+
+from dataclasses import replace
+
+import pytest
+
+from burnmeter.export import terminal
+from tests import snapshots
+from tests.snapshot_parts import model
+
+EXAMPLES = [name for name in snapshots.ALL if name != "hostile"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_state_fits_80_columns(name: str) -> None:
+    told = terminal.snapshot(snapshots.ALL[name]())
+
+    assert [line for line in told.splitlines() if len(line) > terminal.WIDTH] == []
+    assert told.endswith("\n")
+    assert "None" not in told
+
+
+def test_a_lost_gpu_says_why_in_full() -> None:
+    told = terminal.snapshot(snapshots.burning())
+
+    assert "does not answer" in told
+    assert "GPU 5: GPU is lost (NVML_ERROR_GPU_IS_LOST)" in told
+
+
+def test_an_engine_that_is_down_says_why() -> None:
+    told = terminal.snapshot(snapshots.burning())
+
+    assert "vllm-8002 (engine not known) down: connection refused by 127.0.0.1:8002" in told
+
+
+def test_a_source_that_fails_says_why() -> None:
+    told = terminal.snapshot(snapshots.not_measured())
+
+    assert "gpus: the driver answered: insufficient permissions" in told
+
+
+def test_a_simulated_node_says_so_in_the_first_line() -> None:
+    assert "SIMULATED" in terminal.snapshot(snapshots.simulated()).splitlines()[0]
+    assert "SIMULATED" not in terminal.snapshot(snapshots.good())
+
+
+def test_a_node_without_engines_says_where_to_look() -> None:
+    assert "`burnmeter doctor` says why" in terminal.snapshot(snapshots.empty())
+
+
+def test_a_latency_above_the_last_bound_is_above_and_not_at_it() -> None:
+    told = terminal.snapshot(snapshots.burning())
+
+    ttft = next(line for line in told.splitlines() if line.startswith("  TTFT"))
+    assert ttft.split()[-6:] == ["above", "5", "s", "above", "5", "s"]
+
+
+def test_what_is_not_known_is_a_dash_and_0_is_0() -> None:
+    idle = replace(model(), running=0.0, waiting=None, kv_cache_used_ratio=0.0)
+
+    told = terminal.snapshot(snapshots.empty(models=(idle,)))
+
+    assert "running 0   waiting –   KV cache 0 %" in told

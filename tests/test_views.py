@@ -164,11 +164,13 @@ def test_money_of_the_window_is_that_of_all_its_shares() -> None:
 
 
 def test_money_of_which_a_part_is_not_known_is_not_known() -> None:
-    after = {SHARE: Spend(60.0, None, 1.5)}
+    other = SHARE._replace(gpu="GPU-1")
+    after = {SHARE: Spend(60.0, None, 1.5), other: Spend(60.0, 900.0, 1.5)}
 
     did = llama(past(0.0, {OK: 0.0}), past(15.0, {OK: 1.0}, spends=after))
 
     assert did.spent(lambda spend: spend.joules) is None
+    assert did.spent(lambda spend: spend.dollars) == 3.0
 
 
 @pytest.mark.parametrize(

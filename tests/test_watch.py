@@ -58,7 +58,7 @@ def test_a_target_that_answers_is_up_and_its_time_is_good() -> None:
 def test_time_without_a_page_is_bad_only_if_users_are_not_served(
     failure: Failure, is_good: bool | None
 ) -> None:
-    assert looks(vllm(), failure)[1].slice == Slice(5.0, is_good)
+    assert looks(vllm(), failure, failure)[2].slice == Slice(5.0, is_good)
 
 
 def test_one_page_that_came_too_late_is_no_outage_but_two_are() -> None:
@@ -69,6 +69,7 @@ def test_one_page_that_came_too_late_is_no_outage_but_two_are() -> None:
         False,
         False,
     ]
+    assert looks(vllm(), TIMEOUT)[1].slice == Slice(5.0, None)
 
 
 def test_what_refuses_is_down_at_once_and_so_is_what_never_answered() -> None:

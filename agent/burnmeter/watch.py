@@ -177,7 +177,7 @@ def _plan(was: Watched, page: Page, terms: Terms) -> Plan:
 
 
 def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look:
-    """No page: bad time if users are not served either, else time that was not measured."""
+    """No page: bad time if the target is down, else time that was not measured."""
     failure = now.failure
     assert failure is not None, "a reading has a page or a failure"
     grown, seen = None, now.seen
@@ -185,11 +185,11 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
     if failure.kind in DEAD_KINDS and seen is not None and was.page is not None:
         lost = sum(seen.in_flight.values())
         seen, grown = growth.bury(seen, was.page) if lost else (seen, None)
-    is_good = False if failure.kind in DOWN_KINDS else None
     events: tuple[tuple[str, str], ...] = ()
     if was.failure is None or was.failure.kind != failure.kind:
         events = (("down", failure.message + _lost_words(lost)),)
     now = replace(now, seen=seen, is_stalled=None, misses=was.misses + 1)
+    is_good = False if now.is_down else None
     return Look(
         watched=now, growth=grown, slice=_slice(was, at_seconds, is_good, terms), events=events
     )

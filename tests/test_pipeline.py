@@ -191,13 +191,26 @@ def test_an_objective_for_one_model_is_not_about_another() -> None:
     assert list(state.ledgers) == [("availability", "qwen")]
 
 
-def test_what_one_of_two_targets_measures_is_measured() -> None:
+def test_what_one_of_two_targets_cannot_say_is_missing_in_the_whole() -> None:
     node = Node(objective("availability"))
     node.tick({A: vllm(), B: HTML})
-    state = node.tick({A: vllm(), B: HTML})
 
-    assert state.ledgers["availability", "llama"][-1].measured_seconds == 5.0
-    assert state.unmeasured["availability", "llama"] is None
+    state = node.tick({replace(A, model="m"): vllm(), replace(B, model="m"): HTML})
+
+    assert state.ledgers["availability", "m"][-1].measured_seconds == 5.0
+    assert state.unmeasured["availability", "m"] == "b: a web page, not metrics"
+
+
+def test_nothing_is_missing_of_a_dead_target() -> None:
+    """It serves nobody, so the requests of the other are all that there are."""
+    node = Node(objective("errors"))
+    node.tick({A: vllm(ok=5), B: vllm(ok=5)})
+    node.tick({A: vllm(ok=6), B: REFUSED})
+
+    state = node.tick({A: vllm(ok=7), B: REFUSED})
+
+    assert state.ledgers["errors", "llama"][-1].valid == 2.0
+    assert state.unmeasured["errors", "llama"] is None
 
 
 def test_time_that_nobody_watched_has_its_own_reason() -> None:

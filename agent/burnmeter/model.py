@@ -384,7 +384,7 @@ class TargetView:
     """The engine's own word for the model."""
     is_up: bool
     is_stalled: bool | None
-    """running > 0 and nothing moves. None: not known."""
+    """It holds requests, running or waiting, and nothing moves. None: not known."""
     failure: Failure | None
     duration_seconds: float
     age_seconds: float | None

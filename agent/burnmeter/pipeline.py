@@ -257,21 +257,29 @@ def _ledgers(
 def _sum(
     objective: Objective, model: str, looks: Sequence[Look]
 ) -> tuple[Tally | None, float, str | None]:
-    """The tallies of a model's targets together; measured if any of them was."""
+    """The tallies of a model's targets together, and why they are not all that there was.
+
+    A dead engine serves nobody, so nothing is missing of it; one that is alive and cannot say
+    leaves the others' numbers recorded, and the whole not measured.
+    """
     parts: list[Tally] = []
     seconds = 0.0
-    reason = None
+    dead, missing = None, None
     for found in looks:
         growth = found.growth or Growth(seconds=0.0, counters={}, histograms={})
         part = sli.tally(objective, model, growth, found.slice)
-        if part is None:
-            reason = reason or watch.unmeasured(found.watched, MEASURES.get(objective.indicator))
-        else:
+        if part is not None:
             parts.append(part)
             seconds = max(seconds, found.slice.seconds)
+            continue
+        why = watch.unmeasured(found.watched, MEASURES.get(objective.indicator))
+        if found.watched.is_down:
+            dead = dead or why
+        else:
+            missing = missing or why
     if not parts:
-        return None, 0.0, reason
-    return Tally(*map(sum, zip(*parts, strict=True))), seconds, None
+        return None, 0.0, missing or dead
+    return Tally(*map(sum, zip(*parts, strict=True))), seconds, missing
 
 
 # --- GPUs ----------------------------------------------------------------------------------------

@@ -30,17 +30,17 @@ class House:
         self._server: Server | None = None
         self._flags: tuple[str, ...] = ()
 
-    def serve(self, *flags: str, size: str) -> Server:
+    def serve(self, *flags: str, size: str, port: int | None = None) -> Server:
         """The vLLM with these flags: the one that lives here, or another in its place."""
         if self._server is None or self._flags != (size, *flags):
             self.empty()
-            start = vllm_server(self._folder, *flags, size=size)
+            start = vllm_server(self._folder, *flags, size=size, port=port)
             self._server = self._stack.enter_context(start)
             self._flags = size, *flags
         return self._server
 
     def empty(self) -> None:
-        """End whatever lives here."""
+        """End whatever lives here, by SIGTERM."""
         self._server = None
         self._stack.close()
 

@@ -89,20 +89,6 @@ def test_counts_are_whole_however_often_we_look_under_load(vllm: Server, tmp_pat
     assert found.tokens() == (truth.prompt_tokens(), truth.completion_tokens())
 
 
-def test_dropped_streams_are_counted_as_cancelled(vllm: Server, tmp_path: Path) -> None:
-    with watching(tmp_path, listed(vllm.url, "dropped")) as watch:
-        before = watch.settled("dropped")
-        truth = load.run_load(vllm.url, [*load.ok(10), *load.aborted(6)])
-        after = watch.settled("dropped")
-
-    found = Between(before, after, "dropped")
-    assert truth.requests() == {"aborted": 6, "ok": 10}
-    assert found.requests() == {"ok": 10}
-    assert found.requests("estimate") == {"cancelled": 6}
-    errors = after.burn("errors", "dropped").total
-    assert errors == (10, 10, 10), "a client who leaves is no failure of the server"
-
-
 def test_what_the_client_did_wrong_is_rejected_and_no_failure(vllm: Server, tmp_path: Path) -> None:
     wrong = [*load.bad_value(4), *load.too_long(2), *load.unknown_model(3)]
     with watching(tmp_path, listed(vllm.url, "refused")) as watch:

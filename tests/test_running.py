@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from tests import servers
+from tests.nvml import Node
 from tests.parts import program
 
 COMMAND = [str(Path(sys.executable).with_name("burnmeter"))]
@@ -205,6 +206,26 @@ targets: [{{url: "{silent.url}"}}]
             assert code == 0
             assert seconds < END_SECONDS
             assert "Traceback" not in started.log.read_text()
+
+
+def test_a_driver_that_hangs_does_not_delay_the_end(
+    tmp_path: Path, gpu_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", gpu_node.library_path)
+    gpu_node.has(gpus=1)
+    gpu_node.says({"hang": "nvmlDeviceGetPowerUsage"})
+    config = f"{ANY_PORT}\ngpus: {{timeout_seconds: 50}}\ndiscovery: {{processes: false}}\n"
+    with running(tmp_path, "run", config=config) as started:
+        eventually(lambda: any("PowerUsage" in call for call in gpu_node.calls()))
+        children = started.children()
+
+        code, seconds = started.ends(signal.SIGTERM)
+
+        assert code == 0
+        assert seconds < END_SECONDS
+        assert len(children) == 1
+        assert psutil.wait_procs(children, timeout=1.0)[1] == []
+        assert "Traceback" not in started.log.read_text()
 
 
 def test_clients_that_hang_do_not_delay_the_end(tmp_path: Path) -> None:

@@ -207,7 +207,9 @@ def test_what_is_no_http_is_refused(server: Server) -> None:
 
 
 def test_more_than_the_queue_holds_is_refused_at_once() -> None:
-    limits = LIMITS._replace(threads=1, queued_requests=1, request_seconds=5.0)
+    limits = Limits(
+        threads=1, queued_requests=1, waiting_connections=0, idle_seconds=2, request_seconds=5.0
+    )
     with Server(app, "127.0.0.1", 0, limits) as server, ExitStack() as stack:
         says = request(f"/{LARGE}")
         for _ in range(2):

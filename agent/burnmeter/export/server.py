@@ -128,7 +128,8 @@ class _Cheroot(CherootServer):
             server_name="burnmeter",
             request_queue_size=limits.queued_requests,
             timeout=limits.idle_seconds,
-            accepted_queue_size=limits.queued_requests,
+            # A client that hangs up also queues, to be let go, and must take nobody's place.
+            accepted_queue_size=limits.waiting_connections + limits.queued_requests,
             accepted_queue_timeout=0,
         )
         self.max_request_header_size = limits.header_bytes

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,41 @@ def test_every_metric_is_explained_in_80_columns(name: str) -> None:
 )
 def test_a_metric_has_several_names(word: str) -> None:
     assert explain(word) == explain("burnmeter_ttft_seconds")
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything; other users have no such right."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("verb", ["check", "run", "up", "once", "doctor"])
+def test_a_config_that_may_not_be_read_is_a_problem_of_the_file_and_no_wrong_call(
+    verb: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "config.yaml").touch(mode=0o000)
+
+    with chdir(tmp_path), as_nobody():
+        result = CliRunner().invoke(main, [verb, "--config", "config.yaml"])
+
+    assert result.stderr == "config.yaml:1:1: cannot be read: Permission denied\n"
+    assert result.exit_code == 1
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        result = CliRunner().invoke(main, ["check", "--config", "."])
+
+    assert result.stderr == ".:1:1: cannot be read: Is a directory\n"
+    assert result.exit_code == 1
 
 
 # --- once --------------------------------------------------------------------------------------

@@ -37,10 +37,12 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 LAST_TICK_SECONDS: Final = 0.5
 """A tick under way at the end may finish within this; a longer one is left behind."""
 EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
+CONFIG_PATH: Final = click.Path(readable=False, path_type=Path)
+"""Not checked by click, which calls a file without permission a wrong call: exit code 2."""
 CONFIG = click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=CONFIG_PATH,
     help="The YAML file with your settings.",
 )
 JSON = click.option("--json", "as_json_text", is_flag=True, help="For machines.")
@@ -103,7 +105,7 @@ def main(log_level: str) -> None:
     "--config",
     "config_file",
     required=True,
-    type=click.Path(path_type=Path),
+    type=CONFIG_PATH,
     help="The YAML file with your settings.",
 )
 def run(config_file: Path) -> None:
@@ -242,7 +244,7 @@ def read_text(place: str) -> str:
     "--config",
     "config_file",
     required=True,
-    type=click.Path(path_type=Path),
+    type=CONFIG_PATH,
     help="The file to check.",
 )
 @JSON

@@ -49,17 +49,11 @@ class Placed(NamedTuple):
 
 def read_objectives(report: Report, node: Located) -> list[Placed]:
     """The list of objectives, as far as they are right."""
-    read = rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w))
     names: set[str] = set()
-    for where, at, objective in read:
-        if objective.name in names:
-            text = f"{where}.name: `{objective.name}` is the name of another objective above"
-            report.error(rules.find(at, "name"), f"{text}; choose another")
-        names.add(objective.name)
-    return read
+    return rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w, names))
 
 
-def _read_objective(report: Report, node: Located, where: str) -> list[Placed]:
+def _read_objective(report: Report, node: Located, where: str, names: set[str]) -> list[Placed]:
     keys: Mapping[str, Rule] = {
         "name": rules.slug,
         "indicator": rules.choice("an indicator", INDICATORS),
@@ -69,6 +63,7 @@ def _read_objective(report: Report, node: Located, where: str) -> list[Placed]:
         "match": lambda got: _match(report, got, f"{where}.match"),
     }
     values = rules.section(report, node, where, keys)
+    _check_name(report, node, where, values.get("name"), names)
     for key in NEEDED:
         if rules.lacks(node, key, keys):
             report.error(node, f"{where}: `{key}` is missing; add one like `{key}: {NEEDED[key]}`")
@@ -91,6 +86,17 @@ def _read_objective(report: Report, node: Located, where: str) -> list[Placed]:
         match=values.get("match", ()),
     )
     return [Placed(where, node, objective)]
+
+
+def _check_name(
+    report: Report, node: Located, where: str, name: str | None, names: set[str]
+) -> None:
+    """Before the rest is judged: an objective that is wrong in other ways has a name too."""
+    if name in names:
+        text = f"{where}.name: `{name}` is the name of another objective above; choose another"
+        report.error(rules.find(node, "name"), text)
+    elif name is not None:
+        names.add(name)
 
 
 def _percent(node: Located) -> float:

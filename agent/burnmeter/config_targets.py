@@ -5,8 +5,9 @@ refused and repeated in no message; a secret in the query is treated the same.
 """
 
 import re
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from burnmeter import config_rules as rules
@@ -22,25 +23,27 @@ _SECRET_IN_QUERY = re.compile(rf"[?&;][^=&]*({'|'.join(SECRET_WORDS)})", re.IGNO
 _EXAMPLE: Final = "http://127.0.0.1:8000/metrics"
 
 
+@dataclass(slots=True)
+class Taken:
+    """What the targets above have."""
+
+    urls: dict[str, str] = field(default_factory=dict)
+    """Address -> the name of the first target that has it."""
+    names: set[str] = field(default_factory=set)
+
+
 def read_targets(report: Report, node: Located, engines: Collection[str]) -> tuple[Target, ...]:
     """The list of targets, as far as they are right."""
-    read = rules.items(report, node, "targets", lambda n, w: _read_target(report, n, w, engines))
-    targets: list[Target] = []
-    for where, at, target in read:
-        for earlier in targets:
-            if target.url == earlier.url:
-                text = f"`{_without_query(target.url)}` is the url of {earlier.name} too; keep one"
-                report.error(rules.find(at, "url"), f"{where}.url: {text}")
-            elif target.name == earlier.name:
-                text = f"{where}.name: `{target.name}` is the name of another target above"
-                report.error(rules.find(at, "name"), f"{text}; choose another")
-        targets.append(target)
-    return tuple(targets)
+    taken = Taken()
+    read = rules.items(
+        report, node, "targets", lambda n, w: _read_target(report, n, w, engines, taken)
+    )
+    return tuple(read)
 
 
 def _read_target(
-    report: Report, node: Located, where: str, engines: Collection[str]
-) -> list[tuple[str, Located, Target]]:
+    report: Report, node: Located, where: str, engines: Collection[str], taken: Taken
+) -> list[Target]:
     keys = {
         "name": rules.word,
         "url": url,
@@ -55,10 +58,29 @@ def _read_target(
         report.error(rules.find(node, "token_environment"), text)
     if rules.lacks(node, "url", keys):
         report.error(node, f"{where}: `url` is missing; add one like `url: {_EXAMPLE}`")
-    if "url" not in values:
-        return []
-    values.setdefault("name", _authority(values["url"]))
-    return [(where, node, Target(origin="config", **values))]
+    if "url" in values and "name" not in values:
+        values["name"] = _authority(values["url"])
+    _check_taken(report, node, where, values, taken)
+    return [Target(origin="config", **values)] if "url" in values else []
+
+
+def _check_taken(
+    report: Report, node: Located, where: str, values: Mapping[str, Any], taken: Taken
+) -> None:
+    """Of two alike the later is wrong, also if either is wrong in other ways."""
+    address, name = values.get("url"), values.get("name")
+    if address is not None and address in taken.urls:
+        text = f"`{_without_query(address)}` is the url of {taken.urls[address]} too; keep one"
+        report.error(rules.find(node, "url"), f"{where}.url: {text}")
+        if not rules.has(node, "name"):
+            return  # The name is only made of the url.
+    if name is not None and name in taken.names:
+        text = f"{where}.name: `{name}` is the name of another target above; choose another"
+        report.error(rules.find(node, "name"), text)
+    if name is not None:
+        taken.names.add(name)
+        if address is not None:
+            taken.urls.setdefault(address, name)
 
 
 def url(node: Located) -> str:

@@ -107,6 +107,23 @@ def test_a_restart_between_two_pages_is_said_and_counted_from_zero():
     assert "the engine restarted in between: counted from zero" in text
 
 
+@pytest.mark.parametrize("story", ["bench", "steady", "aborts"])
+def test_pages_in_the_wrong_order_are_refused(story):
+    before, after = (pages.text_of("vllm", f"0.32.0-{story}-{end}") for end in ("before", "after"))
+    with pytest.raises(PageError) as caught:
+        inspect(before, after)
+    assert caught.value.message == (
+        "the first page is older than the one given to --since; swap them"
+    )
+
+
+def test_counters_that_fell_are_a_restart_where_no_page_says_when_it_began():
+    before, after = (
+        pages.text_of("llamacpp", f"b11549-mixed-{end}") for end in ("before", "after")
+    )
+    assert inspect(before, after).is_restart
+
+
 @pytest.mark.parametrize(
     ("after", "before", "message"),
     [

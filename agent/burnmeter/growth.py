@@ -17,6 +17,7 @@ from math import inf
 from typing import Final, NamedTuple, TypeVar
 
 from burnmeter import histograms
+from burnmeter.errors import PageError
 from burnmeter.model import EnginePage, Growth, Histogram, Key, Labels
 
 T = TypeVar("T")
@@ -124,8 +125,12 @@ def between(
 ) -> Growth:
     """What happened between two pages that are all we have; since the engine began if only one.
 
-    Here no second look will come to confirm an excess, so it counts at once.
+    Here no second look will come to confirm an excess, so it counts at once. Raises PageError if
+    `after` is the older one, which only a person can mix up.
     """
+    if before is not None and _is_older(after, before):
+        text = "the first page is older than the one given to --since; swap them"
+        raise PageError("not_metrics", text)
     identity = Identity(after.started_timestamp_seconds, None, None)
     seen = _blank(0.0, identity)
     if before is not None:
@@ -195,15 +200,33 @@ def _has_restarted(seen: Seen, page: EnginePage, identity: Identity) -> bool:
 
 def _most_fell(seen: Seen, page: EnginePage) -> bool:
     """Without an identity: some falls may be some ranks, most of them falling is a new process."""
-    fell = compared = 0
-    for key, parts in page.counters.items():
-        known = seen.counters.get(_series(key), {})
-        for part, value in parts.items():
-            old = known.get(part, 0.0)
-            if old > 0:
-                compared += 1
-                fell += value < old
-    return fell > FALLEN_RATIO * compared
+    pairs = _compared(_by_series(page.counters), seen.counters)
+    return sum(value < old for value, old in pairs) > FALLEN_RATIO * len(pairs)
+
+
+def _is_older(page: EnginePage, other: EnginePage) -> bool:
+    """Two pages of one process, whose counters cannot fall. Without start times nobody knows.
+
+    What stands still says nothing here; a rank that restarted alone is not most of what moved.
+    """
+    began, other_began = page.started_timestamp_seconds, other.started_timestamp_seconds
+    if began is None or other_began is None or abs(began - other_began) > START_TOLERANCE_SECONDS:
+        return False
+    pairs = _compared(_by_series(page.counters), _by_series(other.counters))
+    moved = [value < old for value, old in pairs if value != old]
+    return sum(moved) > FALLEN_RATIO * len(moved)
+
+
+def _compared(
+    now: Mapping[Key, Mapping[str, float]], then: Mapping[Key, Mapping[str, float]]
+) -> list[tuple[float, float]]:
+    """What each counter says now and said then, of those that had counted anything."""
+    return [
+        (value, old)
+        for key, parts in now.items()
+        for part, value in parts.items()
+        if (old := then.get(key, {}).get(part, 0.0)) > 0
+    ]
 
 
 def _merged(old: Identity, new: Identity, restarted: bool) -> Identity:

@@ -45,13 +45,12 @@ def history(
     for place in range(61):
         at = NOW - (60 - place) * 10.0
         if 20 <= place < 26:
-            points.append(Point(at, None, None, None, None))
+            points.append(Point(at, None, None, None, None, None))
             continue
         late = max(0.0, (place - 30) / 30.0) * rise
         slow = ttft * (4 if late > rise * 0.5 > 0 else 2 if late > 0 else 1)
-        points.append(
-            Point(at, wave(place, tokens, tokens / 8), slow, 0.001, wave(place, burn, 0.2) + late)
-        )
+        now = wave(place, burn, 0.2) + late
+        points.append(Point(at, wave(place, tokens, tokens / 8), slow, 0.001, now, now))
     return tuple(points)
 
 

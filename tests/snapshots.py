@@ -172,7 +172,9 @@ def _model_without_latencies() -> ModelView:
             "ttft": "llama.cpp counts seconds and tokens, not single requests",
             "requests": "llama.cpp does not count outcomes",
         },
-        history=tuple(p._replace(ttft_p95_upper_seconds=None, burn=None) for p in past),
+        history=tuple(
+            p._replace(ttft_p95_upper_seconds=None, burn_lower=None, burn_upper=None) for p in past
+        ),
     )
 
 

@@ -235,3 +235,27 @@ def test_doubt_about_fewer_events_than_alert_is_no_doubt() -> None:
 )
 def test_a_span_is_told_in_whole_units(seconds: float, words: str) -> None:
     assert slo.span_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("bad", "state", "reason"),
+    [
+        (2, "good", "burn 4 over 5 min; fewer than 3 bad requests alert nobody"),
+        (3, "burning", "burn 6 over 5 min, above 1"),
+        (10, "burning", "burn 20 over 5 min; it will page if it lasts"),
+    ],
+)
+def test_now_is_burning_when_more_is_spent_than_the_budget_allows(
+    bad: int, state: str, reason: str
+) -> None:
+    """50 requests in 5 minutes, of which 1 % may fail: 0.5. No tier is near its share yet."""
+    ledger = record([Tally(10, 10, 10)] * 4 + [Tally(10, 10 - bad, 10 - bad)])
+
+    assert said(judge(ledger)) == (state, None, reason)
+
+
+def test_what_is_certainly_too_much_is_burning_however_wide_the_doubt() -> None:
+    """Between 10 and 20 times the budget: on both sides of the page's 14.4, above 1 for certain."""
+    ledger = record([Tally(10, 8, 9)] * 5)
+
+    assert said(judge(ledger)) == ("burning", None, "burn 10 over 5 min, above 1")

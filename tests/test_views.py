@@ -313,7 +313,7 @@ def test_what_burns_from_the_first_tick_is_told() -> None:
 def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
     history: dict[str, tuple[Point, ...]] = {}
     for at in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0):
-        history = views.lengthen(history, {"llama": Point(at, None, None, None, None)})
+        history = views.lengthen(history, {"llama": Point(at, None, None, None, None, None)})
 
     assert [point.timestamp_seconds for point in history["llama"]] == [0.0, 15.0, 30.0, 35.0]
 
@@ -321,7 +321,7 @@ def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
 def test_history_goes_on_when_the_wall_clock_is_set_back() -> None:
     history: dict[str, tuple[Point, ...]] = {}
     for at in (7200.0, 7215.0, 3600.0, 3605.0, 3610.0, 3615.0, 3620.0):
-        history = views.lengthen(history, {"llama": Point(at, None, None, None, None)})
+        history = views.lengthen(history, {"llama": Point(at, None, None, None, None, None)})
 
     assert [point.timestamp_seconds for point in history["llama"][2:]] == [3600.0, 3615.0, 3620.0]
 
@@ -329,7 +329,7 @@ def test_history_goes_on_when_the_wall_clock_is_set_back() -> None:
 def test_history_is_limited() -> None:
     history: dict[str, tuple[Point, ...]] = {}
     for number in range(2 * views.HISTORY_POINTS):
-        point = Point(60.0 * number, None, None, None, None)
+        point = Point(60.0 * number, None, None, None, None, None)
         history = views.lengthen(history, {"llama": point})
 
     assert len(history["llama"]) == views.HISTORY_POINTS

@@ -277,7 +277,9 @@ class Burn:
     total: Tally
     windows: tuple[WindowBurn, ...]
     budget_left_ratio: float | None
-    """1 = untouched; below 0 = overspent. None: nothing measured."""
+    """At least. 1 = untouched; below 0 = overspent. None: nothing measured."""
+    budget_left_upper_ratio: float | None = None
+    """At most; the same where good events are known exactly."""
     covered_ratio: float
     """Share of the period that this agent has measured."""
 
@@ -333,8 +335,10 @@ class Point(NamedTuple):
     generated_tokens_per_second: float | None
     ttft_p95_upper_seconds: float | None
     error_ratio: float | None
-    burn: float | None
-    """Worst page-tier burn over its short window."""
+    burn_lower: float | None
+    """Of the objective that burns most over its shortest window: certain."""
+    burn_upper: float | None
+    """Likewise: what cannot be ruled out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

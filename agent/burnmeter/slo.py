@@ -172,9 +172,14 @@ def burn(
         severity=severity,
         total=Tally(last.valid, last.good_lower, last.good_upper),
         windows=tuple(windows.values()),
-        budget_left_ratio=None if period.burn_upper is None else 1.0 - period.burn_upper * covered,
+        budget_left_ratio=_left(period.burn_upper, covered),
+        budget_left_upper_ratio=_left(period.burn_lower, covered),
         covered_ratio=covered,
     )
+
+
+def _left(burn: float | None, covered_ratio: float) -> float | None:
+    return None if burn is None else 1.0 - burn * covered_ratio
 
 
 # --- states --------------------------------------------------------------------------------------
@@ -206,10 +211,9 @@ class _Judged:
         return is_enough and min(_known(long, bound), _burn(short, bound)) > tier.factor
 
     def is_felt(self, bound: str) -> bool:
-        """The short window of the fastest tier burns, though no budget to speak of is spent yet."""
+        """Now, over the short window of the fastest tier, more is spent than the budget allows."""
         short = self.pair(self.ladder[0])[1]
-        is_enough = self.bad(short, bound) >= self.floor
-        return is_enough and _burn(short, bound) > self.ladder[0].factor
+        return self.bad(short, bound) >= self.floor and _burn(short, bound) > 1.0
 
     def bad(self, window: WindowBurn, bound: str) -> float:
         """Bad events in a window."""
@@ -242,8 +246,10 @@ def _state(
             why = f"{said}, {tier.severity} above {_number(tier.factor)}"
             return "burning", why, tier.severity
     if judged.is_felt("lower"):
-        said = _said(judged.pair(fast)[1], "lower")
-        return "burning", f"{said}; it will {fast.severity} if it lasts", None
+        short = judged.pair(fast)[1]
+        is_fast = _burn(short, "lower") > fast.factor
+        then = f"; it will {fast.severity} if it lasts" if is_fast else ", above 1"
+        return "burning", _said(short, "lower") + then, None
     if unmeasured is not None:
         return "not_measured", unmeasured, None
     doubtful = _doubtful(judged)

@@ -149,9 +149,14 @@ def _worst(burns_: Sequence[Burn]) -> tuple[str, str]:
         reason = f"{first.objective.name}: {first.reason}"
         return "not_measured", f"{reason}; good: {good}" if good else reason
     if said["good"]:
-        first = said["good"][0]
-        return "good", f"{first.objective.name}: {first.reason}"
+        worst = max(said["good"], key=_fastest)
+        return "good", f"{worst.objective.name}: {worst.reason}"
     return "not_measured", "no objective is set for this model"
+
+
+def _fastest(burn: Burn) -> float:
+    """The burn that cannot be ruled out, in the window that burns most."""
+    return max((window.burn_upper or 0.0 for window in burn.windows), default=0.0)
 
 
 def _why(one: Watched) -> str:
@@ -213,14 +218,16 @@ def point(view: ModelView, burns_: Sequence[Burn], timestamp_seconds: float) -> 
     """A model's moment, for its small charts."""
     ttft = view.latencies.get("ttft")
     p95 = ttft.quantiles.get("p95") if ttft else None
-    fast = [b.windows[0].burn_upper for b in burns_ if b.model == view.model and b.windows]
-    known = [value for value in fast if value is not None]
+    fast = [b.windows[0] for b in burns_ if b.model == view.model and b.windows]
+    lower = [window.burn_lower for window in fast if window.burn_lower is not None]
+    upper = [window.burn_upper for window in fast if window.burn_upper is not None]
     return Point(
         timestamp_seconds,
         view.generated_tokens_per_second,
         p95.upper_seconds if p95 else None,
         view.error_ratio_upper,
-        max(known) if known else None,
+        max(lower, default=None),
+        max(upper, default=None),
     )
 
 

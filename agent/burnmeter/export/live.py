@@ -62,6 +62,8 @@ class Card(NamedTuple):
     tokens: charts.Chart
     ttft: charts.Chart
     burn: charts.Chart
+    burn_upper: float | None
+    """Of the latest point; the chart draws what is certain."""
     ttft_threshold_seconds: float | None
 
 
@@ -92,7 +94,10 @@ def _card(view: ModelView, anchor: str, burns: tuple[Burn, ...]) -> Card:
             reference=threshold,
             is_stepped=True,
         ),
-        burn=charts.chart([(point.timestamp_seconds, point.burn) for point in past], reference=1.0),
+        burn=charts.chart(
+            [(point.timestamp_seconds, point.burn_lower) for point in past], reference=1.0
+        ),
+        burn_upper=past[-1].burn_upper if past else None,
         ttft_threshold_seconds=threshold,
     )
 

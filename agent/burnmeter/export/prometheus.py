@@ -129,7 +129,9 @@ def _slo(burn: Burn) -> Iterator[Row]:
         span = {**who, "window": duration(window.seconds)}
         yield "burnmeter_slo_burn_ratio", {**span, "bound": "lower"}, window.burn_lower
         yield "burnmeter_slo_burn_ratio", {**span, "bound": "upper"}, window.burn_upper
-    yield "burnmeter_slo_budget_left_ratio", who, burn.budget_left_ratio
+    left = "burnmeter_slo_budget_left_ratio"
+    yield left, {**who, "bound": "lower"}, burn.budget_left_ratio
+    yield left, {**who, "bound": "upper"}, burn.budget_left_upper_ratio
     yield "burnmeter_slo_covered_ratio", who, burn.covered_ratio
     for state in STATES:
         yield "burnmeter_slo_state", {**who, "state": state}, float(burn.state == state)

@@ -233,3 +233,12 @@ def test_a_reader_that_stops_reading_ends_us_quietly() -> None:
 
     assert result.stdout.startswith("burnmeter_ttft_seconds")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("words", [["explain", "ttft"], ["--help"]])
+def test_a_full_disk_is_said_in_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run([COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert result.stderr == "burnmeter: the system refuses to go on: No space left on device\n"
+    assert result.returncode == 1

@@ -5,6 +5,8 @@ Prometheus. One running `up --simulate` is shared by those who only look.
 """
 
 import json
+import os
+import pty
 import re
 import signal
 import socket
@@ -174,7 +176,7 @@ def test_a_real_prometheus_takes_every_series(prometheus: str, simulated: Runnin
 # --- ends ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_at_once_with_0_and_without_a_child(tmp_path: Path, number: int) -> None:
     with running(tmp_path, "up", "--simulate") as started:
         eventually(started.snapshot)
@@ -186,7 +188,51 @@ def test_a_signal_ends_it_at_once_with_0_and_without_a_child(tmp_path: Path, num
         assert seconds < END_SECONDS
         assert len(children) == 1
         assert psutil.wait_procs(children, timeout=1.0)[1] == []
-        assert "Traceback" not in started.log.read_text()
+        log = started.log.read_text()
+        assert "Traceback" not in log
+        assert log.splitlines()[-1].endswith(" INFO burnmeter stopped")
+
+
+def test_a_closed_terminal_ends_it_as_a_signal_does(tmp_path: Path) -> None:
+    file, (ours, theirs) = tmp_path / "config.yaml", pty.openpty()
+    file.write_text(ANY_PORT)
+    command = [*COMMAND, "up", "--simulate", "--config", str(file)]
+    script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY)"
+    started = subprocess.Popen(
+        [sys.executable, "-c", f"{script}; os.execv(sys.argv[1], sys.argv[1:])", *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    with started:
+        os.close(theirs)
+        said = b""
+        while b"/metrics" not in said:
+            said += os.read(ours, 4096)
+        children = psutil.Process(started.pid).children(recursive=True)
+
+        os.close(ours)
+
+        assert started.wait(END_SECONDS) == 0
+        assert len(children) == 1
+        assert psutil.wait_procs(children, timeout=1.0)[1] == []
+
+
+def test_what_was_started_to_outlive_its_terminal_does(tmp_path: Path) -> None:
+    file, log = tmp_path / "config.yaml", tmp_path / "log"
+    file.write_text(f"{ANY_PORT}gpus: {{enabled: false}}\n")
+    command = ["nohup", *COMMAND, "run", "--config", str(file)]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL) as it,
+    ):
+        eventually(lambda: "/metrics" in log.read_text())
+        it.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            it.wait(1.0)
+        it.send_signal(signal.SIGTERM)
+        assert it.wait(END_SECONDS) == 0
 
 
 def test_engines_that_hang_do_not_delay_the_end(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 import click
 
@@ -33,7 +32,9 @@ from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
 from burnmeter.loop import Agent, World
 
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+LOG: Final = logging.getLogger(__name__)
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP: the terminal was closed."""
 LAST_TICK_SECONDS: Final = 0.5
 """A tick under way at the end may finish within this; a longer one is left behind."""
 EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
@@ -50,6 +51,13 @@ JSON = click.option("--json", "as_json_text", is_flag=True, help="For machines."
 
 class Group(click.Group):
     """Turns our own errors into one message and exit code 1, never a traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Also of what click itself prints; a closed pipe is click's, and no error."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            fail(f"the system refuses to go on: {error.strerror or error}")
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -109,7 +117,7 @@ def main(log_level: str) -> None:
     help="The YAML file with your settings.",
 )
 def run(config_file: Path) -> None:
-    """Watch this node until told to stop. The daemon; it never simulates."""
+    """Watch this node until SIGTERM, SIGINT or SIGHUP. The daemon; it never simulates."""
     settings = load(config_file)
     serve(settings, wiring.real_world(settings))
 
@@ -141,11 +149,8 @@ def up(config_file: Path | None, simulate: bool) -> None:
 
 
 def serve(settings: Config, world: World) -> None:
-    """Tick and answer until SIGTERM or SIGINT."""
-    stop, orders = threading.Event(), queue.SimpleQueue[int]()
-    for number in STOPPING:
-        # Not Event.set, which takes a lock that the interrupted thread may hold.
-        signal.signal(number, lambda got, _: orders.put(got))
+    """Tick and answer until a signal says to stop."""
+    stop, orders = threading.Event(), told_to_stop()
     agent = Agent(settings, world)
     ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
     app = application(lambda: agent.outlet, clock=world.wall_clock)
@@ -158,12 +163,29 @@ def serve(settings: Config, world: World) -> None:
             click.echo(f"  metrics    http://{host}:{server.port}/metrics")
             ticks.start()
             orders.get()
-            for number in STOPPING:  # A second one ends us at once.
-                signal.signal(number, signal.SIG_DFL)
+            hurry()
             stop.set()
             ticks.join(LAST_TICK_SECONDS)
     finally:
         agent.close()
+    LOG.info("burnmeter stopped")  # Not echo: a closed terminal must not make an error of it.
+
+
+def told_to_stop() -> "queue.SimpleQueue[int]":
+    """Holds the signals that said so. What whoever started us ignores (nohup) stays ignored."""
+    orders = queue.SimpleQueue[int]()
+    for number in STOPPING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            # Not Event.set, which takes a lock that the interrupted thread may hold.
+            signal.signal(number, lambda got, _: orders.put(got))
+    return orders
+
+
+def hurry() -> None:
+    """From now on a signal ends us at once; but a closing terminal sends SIGHUP more than once."""
+    for number in STOPPING:
+        ends_us = number != signal.SIGHUP
+        signal.signal(number, signal.SIG_DFL if ends_us else signal.SIG_IGN)
 
 
 @main.command(
@@ -226,10 +248,11 @@ def inspect(page: str, since: str | None, as_json_text: bool) -> None:
 
 def read_text(place: str) -> str:
     """The text of a page; exits with 1 if there is none, whatever the place is."""
+    scheme, mark, _ = place.partition("://")
     try:
-        if urlsplit(place).scheme in ("http", "https"):
+        if mark and scheme.lower() in ("http", "https"):
             return wiring.read_url(place)
-        if "://" in place:
+        if mark:
             raise PageError("unreachable", "is no address we can read; write http:// or https://")
         return wiring.read_file(sys.stdin.buffer if place == "-" else place)
     except PageError as error:

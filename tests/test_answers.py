@@ -62,6 +62,11 @@ WRONG = {
         "redirect",
         "points to another path of its own; put the final address into `url` of target `chat-a`",
     ),
+    "redirect out of HTTP": (
+        answer(b"", "302 Found", "Location: file:///etc/passwd"),
+        "redirect",
+        "points to an address of `file`, which no page can be read from",
+    ),
     "HTML by type": (answer(b"hello\n", "200 OK", "Content-Type: text/html"), "html", WEB),
     "HTML by look": (answer(b"\n <!doctype html><p>hi"), "html", WEB),
     "binary": (

@@ -237,7 +237,7 @@ def test_a_file_without_end_is_not_read_to_its_end() -> None:
     with pytest.raises(ConfigError) as raised:
         load(Path("/dev/zero"), bounds=BOUNDS)
 
-    assert "at most 262144 are read" in str(raised.value)
+    assert "the file has more than 262144 bytes, the most that are read" in str(raised.value)
 
 
 # --- any text ----------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def number(key: str, low: float, high: float) -> Rule:
     def rule(node: Located) -> float:
         value = node.value
         if isinstance(value, str):
-            raise RuleError(f"{given(node)} is {_numeric(key, value) or f'text; {span}'}")
+            raise RuleError(f"{given(node)} {_numeric(key, value) or f'is text; {span}'}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RuleError(f"{given(node)} is no number; {span}")
         if not math.isfinite(value):
@@ -244,10 +244,13 @@ def number(key: str, low: float, high: float) -> Rule:
 
 def _numeric(key: str, text: str) -> str | None:
     """What to say of a text that is nearly a number."""
+    if re.fullmatch(r"[-+]?0\d+(\.\d+)?", text, re.ASCII):
+        meant = re.sub(r"^([-+]?)0+(?=\d)", r"\1", text)
+        return f"begins with a zero, as no number does; write {meant}"
     if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
-        return f"quoted, so text; write {text} without quotes"
+        return f"is quoted, so text; write {text} without quotes"
     quantity = in_unit_of(key, text)
-    return f"text; write {plain(quantity[0])}" if quantity else None
+    return f"is text; write {plain(quantity[0])}" if quantity else None
 
 
 def whole(key: str, low: int, high: int) -> Rule:

@@ -86,7 +86,7 @@ def read(
 ) -> tuple[Located | None, tuple[Problem, ...]]:
     """Read one YAML document. None: it could not be read; Located(None): there is nothing in it."""
     if len(source) > limit_bytes:
-        text = f"the file has {len(source)} bytes; at most {limit_bytes} are read"
+        text = f"the file has more than {limit_bytes} bytes, the most that are read"
         return None, (Problem(path, 1, 1, text),)
     try:
         text = source if isinstance(source, str) else source.decode("utf-8-sig")

@@ -185,10 +185,12 @@ def _status_words(status: int, target: Target, url: Url) -> str:
 
 def _redirect_words(response: BaseHTTPResponse, target: Target, place: str) -> str:
     try:
-        host = parse_url(response.headers.get("Location", "")).host
+        to = parse_url(response.headers.get("Location", ""))
     except LocationParseError:
-        host = None
-    where = "another path of its own" if host is None else shown(host)
+        to = Url()
+    if to.scheme not in (None, "http", "https"):
+        return f"{place} points to an address of {shown(to.scheme)}, which no page can be read from"
+    where = "another path of its own" if to.host is None else shown(to.host)
     return f"{place} points to {where}; put the final address into `url` of target `{target.name}`"
 
 

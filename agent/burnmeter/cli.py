@@ -184,8 +184,8 @@ def told_to_stop() -> "queue.SimpleQueue[int]":
 def hurry() -> None:
     """From now on a signal ends us at once; but a closing terminal sends SIGHUP more than once."""
     for number in STOPPING:
-        ends_us = number != signal.SIGHUP
-        signal.signal(number, signal.SIG_DFL if ends_us else signal.SIG_IGN)
+        is_hangup = number == signal.SIGHUP
+        signal.signal(number, signal.SIG_IGN if is_hangup else signal.SIG_DFL)
 
 
 @main.command(

@@ -64,8 +64,9 @@ def main(seed: int, speed: float, story_path: Path | None) -> None:
 
 def _play(world: World, lock: Lock, ports: dict[str, Port], speed: float) -> None:
     if not sys.stdin.isatty():
-        # A ^C on the agent's terminal reaches us too; the agent ends first, and then we.
+        # What ends the agent's terminal, or a ^C on it, reaches us too; the agent ends first.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     start = time.monotonic()
     while not _stdin_ended(TICK_SECONDS):
         with lock:

@@ -111,6 +111,14 @@ def test_raw_series_keep_the_text_and_order_of_the_page():
     assert read_page(text) == Page(series, [0, 1, 2, 3, 4], {})
 
 
+def test_a_byte_order_mark_is_no_part_of_the_page():
+    memory = PageMemory()
+    assert read_page("\ufeffa 1\n", memory=memory) == Page(("a",), [1.0], {})
+    assert read_page("\ufeff# TYPE a gauge\na 2\n", memory=memory) == read_page(
+        "# TYPE a gauge\na 2\n"
+    )
+
+
 def test_types_come_from_type_lines_and_the_first_of_a_family_wins():
     text = (
         "# HELP vllm:iteration_tokens_total Histogram of # TYPE x gauge\n"
@@ -144,7 +152,7 @@ def test_a_page_without_samples_is_a_page(text):
 REFUSED = [
     ("<!DOCTYPE html>\n<p>", "html", "a web page, not metrics; it begins with '<!DOCTYPE html>'"),
     ("\n <html>", "html", "a web page, not metrics; it begins with '<html>'"),
-    ("\ufeff<html>", "html", "a web page, not metrics; it begins with '\\ufeff<html>'"),
+    ("\ufeff<html>", "html", "a web page, not metrics; it begins with '<html>'"),
     ('{"status": "ok"}', "not_metrics", 'line 1 is not a sample: \'{"status": "ok"}\''),
     ("OK", "not_metrics", "line 1 is not a sample: 'OK'"),
     ("\x1f\x8b\x08\0", "not_metrics", "line 1 is not a sample: '\\x1f\\x8b\\x08\\x00'"),

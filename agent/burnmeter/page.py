@@ -131,6 +131,7 @@ class PageMemory:
 
 def read_page(text: str, *, memory: PageMemory | None = None, series_limit: int = 50_000) -> Page:
     """Read one page, or raise PageError. A page without samples is a page."""
+    text = text.removeprefix("\ufeff")  # A byte order mark, as some editors and proxies put.
     if memory is None:
         return _read_lines(text.split("\n"), series_limit)[0]
     if len(memory.series) <= series_limit:

@@ -44,11 +44,15 @@ def histogram(*rows):
 # --- values --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["NaN", "-nan", "+Inf", "-Inf"])
+@pytest.mark.parametrize("value", ["NaN", "-nan", "+Inf", "-Inf", "1e15", "-1.7e308"])
 def test_a_number_that_is_none_is_absent_not_zero(value):
     text = f"{RUNNING} {value}\n{TOKENS} {value}\nprocess_start_time_seconds {value}\n"
     page = pages.engine_page(text)
     assert (page.gauges, page.counters, page.started_timestamp_seconds) == ({}, {}, None)
+
+
+def test_a_ladder_that_counts_beyond_reason_is_absent():
+    assert histogram('_bucket{le="1.0"} 1', '_bucket{le="+Inf"} 1e300') is None
 
 
 def test_a_zero_is_a_value():

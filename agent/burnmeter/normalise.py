@@ -8,13 +8,15 @@ counter keeps the engine's own series apart, because only growth can tell a fall
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, isnan
+from math import inf, isfinite, isnan, nan
 from typing import Final, NamedTuple
 
 from burnmeter.dialects import Dialect, Measure, Rule, recognise, role_of
 from burnmeter.model import EnginePage, Histogram, Key, Labels
 from burnmeter.page import Page, Series, parse_series
 
+LARGEST: Final = 1e15
+"""No engine counts so far; sums of larger numbers lose single units, and in the end are infinite."""
 SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_total")
 
 
@@ -274,20 +276,20 @@ def _add(a: float, b: float) -> float:
 
 
 def normalise(page: Page, plan: Plan) -> EnginePage:
-    """The page in our words. A value that is NaN or infinite is absent, not zero."""
+    """The page in our words. A value that is NaN, infinite or absurd is absent, not zero."""
     values = page.values
     gauges: dict[Key, float] = {}
     for index, key, _, factor in plan.gauges:
         value = values[index] * factor
-        if isfinite(value):
+        if -LARGEST < value < LARGEST:
             old = gauges.get(key)
             gauges[key] = value if old is None else plan.gauge_merge[key.measure](old, value)
-    start = values[plan.start] if plan.start is not None else None
+    start = values[plan.start] if plan.start is not None else nan
     return EnginePage(
         engine=plan.engine,
         role=plan.role,
         version=None,
-        started_timestamp_seconds=start if start is not None and isfinite(start) else None,
+        started_timestamp_seconds=start if -LARGEST < start < LARGEST else None,
         counters=_counters(plan.counters, values),
         histograms=_histograms(plan.histograms, values),
         gauges=gauges,
@@ -300,7 +302,7 @@ def _counters(scalars: Sequence[Scalar], values: Sequence[float]) -> dict[Key, d
     found: dict[Key, dict[str, float]] = {}
     for index, key, part, factor in scalars:
         value = values[index] * factor
-        if isfinite(value):
+        if -LARGEST < value < LARGEST:
             found.setdefault(key, {})[part] = value
     return found
 
@@ -311,10 +313,10 @@ def _histograms(
     found: dict[Key, dict[str, Histogram]] = {}
     for key, part, bounds, indexes, total, sum_index, factor in plans:
         counts = tuple([values[index] for index in indexes])
-        if not isfinite(values[total]) or not all(map(isfinite, counts)):
+        if not -LARGEST < values[total] < LARGEST or not all(map(isfinite, counts)):
             continue
         total_sum = values[sum_index] * factor if sum_index is not None else None
-        if total_sum is not None and not isfinite(total_sum):
+        if total_sum is not None and not -LARGEST < total_sum < LARGEST:
             total_sum = None
         histogram = Histogram(bounds, counts, values[total], total_sum)
         found.setdefault(key, {})[part] = histogram

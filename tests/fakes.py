@@ -149,6 +149,7 @@ def terms(**changes: Any) -> Terms:
     value = Terms(
         dialects=load_all(),
         model_names={},
+        models_per_target=64,
         interval_seconds=5.0,
         stalled_after_seconds=10.0,
         watching_since_timestamp_seconds=1000.0,

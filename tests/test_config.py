@@ -88,6 +88,7 @@ def test_a_file_can_set_everything() -> None:
         scrape_timeout_seconds=9.5,
         series_per_target=5000,
         targets=3,
+        models=5,
         clients=8,
     )
 

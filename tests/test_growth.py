@@ -174,12 +174,14 @@ def test_one_of_two_ranks_that_restarts_alone_counts_the_other_only_once() -> No
     assert LOST not in last.counters
 
 
-def test_what_left_is_remembered_only_within_a_limit() -> None:
+def test_what_left_is_remembered_only_within_a_limit_and_what_left_last_the_longest() -> None:
     many = {str(rank): 1.0 for rank in range(growth.PARTS_KEPT + 1)}
     seen, _ = look(None, page({TOKENS: many, OK: {"0": 1.0, "1": 7.0}}))
     seen, _ = look(seen, page({TOKENS: {}, OK: {"0": 1.0}}), 5.0)
 
-    assert sum(map(len, seen.counters.values())) == 2
+    assert sum(map(len, seen.counters.values())) == growth.PARTS_KEPT + 1
+    last = str(growth.PARTS_KEPT)
+    assert look(seen, page({TOKENS: {"0": 1.0, last: 3.0}}), 10.0)[1].counters[TOKENS] == 1.0 + 2.0
     assert look(seen, page({OK: {"0": 1.0, "1": 8.0}}), 10.0)[1].counters[OK] == 1.0
 
 

@@ -434,3 +434,23 @@ def test_the_log_says_once_that_a_limit_was_reached(caplog: pytest.LogCaptureFix
     ticking.run(Turns(clock, 3))
 
     assert caplog.text.count("the limit `limits.body_bytes` was reached") == 1
+
+
+def test_models_beyond_the_limit_are_counted_together_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = Limits(models=2, scrape_timeout_seconds=DEADLINE_SECONDS)
+    series = 'vllm:generation_tokens_total{{engine="0",model_name="m{}"}} 7\n'
+    pages = Pages({"chat": "".join(series.format(number) for number in range(5))})
+    clock = Clock()
+    ticking = agent(settings(limits=limits), pages=pages, monotonic=clock, wall_clock=clock)
+
+    ticking.run(Turns(clock, 3))
+
+    assert ticking.outlet is not None
+    assert [view.model for view in ticking.outlet.snapshot.models] == ["m0", "m1", "other"]
+    assert value(ticking, "burnmeter_limit_reached_total", limit="models") == 3.0
+    assert [line for line in logged(caplog) if "limits.models" in line] == [
+        "WARNING the limit `limits.models` was reached; what is beyond it is counted as the model"
+        " `other`"
+    ]

@@ -28,7 +28,7 @@ ORDER: Final = words(
     """
     __init__ units errors model located catalog histograms tree prices
     config_rules config_slos config_targets config
-    page dialects normalise growth attribution sli slo watch pipeline recent views
+    page dialects names normalise growth attribution sli slo watch pipeline recent views
     explanation inspection doctor
     sources export provision simulate checkpoint
     reports loop wiring cli __main__
@@ -40,7 +40,7 @@ PURE: Final = frozenset(
     words(
         """
         units errors model histograms tree
-        page normalise growth attribution sli slo watch pipeline recent views
+        page names normalise growth attribution sli slo watch pipeline recent views
         """
     )
 )
@@ -56,7 +56,9 @@ WORLD: Final = frozenset(
 )
 ROOMS: Final = frozenset(("sources", "export", "provision", "simulate"))
 """They meet only in loop and cli: none imports another, nor the middle."""
-MIDDLE: Final = frozenset(words("normalise growth attribution sli slo watch pipeline recent views"))
+MIDDLE: Final = frozenset(
+    words("names normalise growth attribution sli slo watch pipeline recent views")
+)
 CLOCK_HOLDERS: Final = frozenset(("loop", "sources", "simulate", "cli"))
 FOREIGN_UNIT: Final = re.compile(r"[a-z0-9]_(ms|us|mw|mib|percent|perc)$", re.IGNORECASE)
 FOREIGN_UNIT_HOLDERS: Final = ("sources/nvml", "dialects/", "config", "located", "units")

@@ -5,8 +5,8 @@ and says so; what nobody known holds is unattributed. Every GPU that was ever se
 paid for, also while the driver is silent, so the parts always sum to the bill.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from burnmeter.model import Gpu, Process, Share, Spend
@@ -96,6 +96,29 @@ def accrue(
                 _plus(old.dollars, dollars, ratio),
             )
     return Purse(spends=spends, energy_joules=energy, meters_joules=meters)
+
+
+def fold(purse: Purse, held: Mapping[str, Collection[str]]) -> Purse:
+    """The purse with what its targets' forgotten models had used put under no model.
+
+    Not one is lost of what was spent. A rate over the shares of no model jumps when this happens;
+    a named model's never does.
+    """
+    spends: dict[Share, Spend] = {}
+    for share, spend in purse.spends.items():
+        if share.target in held and share.model not in held[share.target]:
+            share = share._replace(model="")
+        old = spends.get(share)
+        spends[share] = spend if old is None else _together(old, spend)
+    return replace(purse, spends=spends)
+
+
+def _together(one: Spend, other: Spend) -> Spend:
+    return Spend(
+        one.gpu_seconds + other.gpu_seconds,
+        _plus(one.joules, other.joules, 1.0),
+        _plus(one.dollars, other.dollars, 1.0),
+    )
 
 
 def _joules(gpu: Gpu, meter_joules: float | None, seconds: float) -> float | None:

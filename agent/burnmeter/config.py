@@ -69,6 +69,8 @@ class Limits:
     """Most series that one page may hold."""
     targets: int = 64
     """Most targets, listed and discovered together."""
+    models: int = 64
+    """Most models that one target may name; the rest are counted together, as `other`."""
     clients: int = 32
     """Most connections that our own web server holds at once."""
 
@@ -193,6 +195,7 @@ LIMITS: Final[Mapping[str, Rule]] = {
     "scrape_timeout_seconds": number("scrape_timeout_seconds", 0.1, 299),
     "series_per_target": whole("series_per_target", 100, 1_000_000),
     "targets": whole("targets", 1, 1000),
+    "models": whole("models", 1, 1000),
     "clients": whole("clients", 1, 1000),
 }
 _DOLLARS: Final = number("dollars", 0, 1000)

@@ -27,6 +27,8 @@ NEEDED: Final = {"name": "chat-ttft", "indicator": "ttft", "objective_percent": 
 """Keys that each objective must have, with an example."""
 MOST_PERCENT: Final = 99.9999
 WINDOW_DAYS: Final = 30.0
+MOST: Final = 100
+"""Each objective is kept for each of its models, and looked at in each tick."""
 LONG_SECONDS: Final = 60.0
 """Nobody waits longer for a token: a threshold above it is likely meant in milliseconds."""
 
@@ -49,6 +51,10 @@ class Placed(NamedTuple):
 
 def read_objectives(report: Report, node: Located) -> list[Placed]:
     """The list of objectives, as far as they are right."""
+    if isinstance(node.value, tuple) and len(node.value) > MOST:
+        text = f"slos: {len(node.value)} are more than {MOST}, the most allowed"
+        report.error(node, f"{text}; one without `match` holds for each model, so list fewer")
+        return []
     names: set[str] = set()
     return rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w, names))
 

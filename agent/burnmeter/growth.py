@@ -177,6 +177,20 @@ def model_of(labels: Labels) -> str:
     return next((value for name, value in labels if name == "model"), "")
 
 
+def by_model(grown: Growth) -> dict[str, Growth]:
+    """What happened to each model, so that nobody looks through all for one."""
+    counters: dict[str, dict[Key, float]] = {}
+    hists: dict[str, dict[Key, Histogram]] = {}
+    for key, value in grown.counters.items():
+        counters.setdefault(model_of(key.labels), {})[key] = value
+    for key, histogram in grown.histograms.items():
+        hists.setdefault(model_of(key.labels), {})[key] = histogram
+    return {
+        model: replace(grown, counters=counters.get(model, {}), histograms=hists.get(model, {}))
+        for model in counters.keys() | hists.keys()
+    }
+
+
 def merge_parts(parts: Mapping[str, Histogram]) -> Histogram | None:
     """All ranks of one histogram together."""
     merged: Histogram | None = None
@@ -257,11 +271,10 @@ def _series(key: Key) -> Key:
 
 
 def _by_series(values: Mapping[Key, Mapping[str, T]]) -> dict[Key, Mapping[str, T]]:
-    found: dict[Key, Mapping[str, T]] = {}
+    found: dict[Key, dict[str, T]] = {}
     for key, parts in values.items():
-        series = _series(key)
-        found[series] = {**found[series], **parts} if series in found else parts
-    return found
+        found.setdefault(_series(key), {}).update(parts)
+    return dict(found)
 
 
 def _scalar_growth(base: Seen, key: Key, parts: Mapping[str, float]) -> float:
@@ -287,15 +300,23 @@ def _histogram_growth(base: Seen, key: Key, parts: Mapping[str, Histogram]) -> H
 def _remember(
     old: Mapping[Key, Mapping[str, T]], new: Mapping[Key, Mapping[str, T]]
 ) -> dict[Key, Mapping[str, T]]:
-    """The page's series, and those that left it (a rank that comes back goes on from there)."""
+    """The page's series, and those that left it (a rank that comes back goes on from there).
+
+    Where there is no room for all, the keys with most give way, and forget what left first.
+    """
+    departed = {
+        key: gone
+        for key, parts in old.items()
+        if (gone := [part for part in parts if part not in new.get(key, {})])
+    }
     kept: dict[Key, Mapping[str, T]] = {}
     room = PARTS_KEPT
-    for key, parts in old.items():
-        here = new.get(key, {})
-        departed = len(parts.keys() - here.keys())
-        if 0 < departed <= room:
-            room -= departed
-            kept[key] = {**parts, **here}
+    for taken, key in enumerate(sorted(departed, key=lambda key: len(departed[key]))):
+        share = room // (len(departed) - taken)
+        last = departed[key][-share:] if share else []
+        room -= len(last)
+        # They stand before what is on the page, so their order stays that in which they left.
+        kept[key] = {**{part: old[key][part] for part in last}, **new.get(key, {})}
     return {**new, **kept}
 
 

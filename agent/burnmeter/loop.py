@@ -32,6 +32,7 @@ from burnmeter.model import (
     SourceView,
     Target,
 )
+from burnmeter.names import OVERFLOW
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State, tick
 from burnmeter.sources.own import OwnCost
@@ -42,6 +43,8 @@ log = logging.getLogger("burnmeter")
 PROCESSES_EVERY_TICKS: Final = 2
 LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
+BEYOND: Final = {"models": f"is counted as the model `{OVERFLOW}`"}
+"""What becomes of what is beyond a limit, if it is read at all."""
 BAD_NEWS: Final = {"down", "stalled", "burning", "xid", "gpu_lost"}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -174,6 +177,7 @@ class Agent:
             terms=Terms(
                 dialects=load_all(),
                 model_names=config.models,
+                models_per_target=config.limits.models,
                 interval_seconds=config.interval_seconds,
                 stalled_after_seconds=config.stalled_after_seconds,
                 watching_since_timestamp_seconds=self._state.started_timestamp_seconds,
@@ -213,6 +217,7 @@ class Agent:
         settings = replace(self._settings, dollars_per_hour=self._price(readings.gpus))
         self._settings = settings
         state = tick(self._state, readings, settings)
+        self._count_models(state)
         burns = views.burns(state, settings.objectives)
         before = self._frame.burns if self._frame else ()
         told = views.burn_events(before, burns, readings.timestamp_seconds)
@@ -315,6 +320,13 @@ class Agent:
         if failure is not None and failure.kind in LIMITS_BY_KIND:
             self._limits[LIMITS_BY_KIND[failure.kind]] += 1
 
+    def _count_models(self, state: State) -> None:
+        """Each page whose models did not all find a place, as for each other limit."""
+        plans = [one.plan for one in state.watched.values() if one.is_up]
+        crowded = sum(1 for plan in plans if plan is not None and plan.beyond)
+        if crowded:
+            self._limits["models"] += crowded
+
     def _source_views(
         self, gpus: GpuReading | None, processes: ProcessReading | None
     ) -> tuple[SourceView, ...]:
@@ -396,4 +408,5 @@ def tell(before: Snapshot | None, now: Snapshot) -> None:
         elif view.failure is None and old is not None:
             log.info("%s: answers again", view.source)
     for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
-        log.warning("the limit `limits.%s` was reached; what is beyond it is not read", name)
+        what = BEYOND.get(name, "is not read")
+        log.warning("the limit `limits.%s` was reached; what is beyond it %s", name, what)

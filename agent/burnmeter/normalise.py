@@ -6,17 +6,19 @@ page is turned into samples by index alone. Nothing is merged here beyond what a
 counter keeps the engine's own series apart, because only growth can tell a fall from a departure.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, nan
 from typing import Final, NamedTuple
 
+from burnmeter import names
 from burnmeter.dialects import Dialect, Measure, Rule, recognise, role_of
 from burnmeter.model import EnginePage, Histogram, Key, Labels
 from burnmeter.page import Page, Series, parse_series
 
+Admit = Callable[[Collection[str]], frozenset[str]]
 LARGEST: Final = 1e15
-"""No engine counts so far; sums of larger numbers lose single units, and in the end are infinite."""
+"""No engine counts so far; sums of larger numbers lose single units, then become infinite."""
 SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_total")
 
 
@@ -57,6 +59,8 @@ class Plan:
     unknown_families: tuple[str, ...]
     models: Mapping[str, str]
     """The engine's word for a model -> ours. "" if it has none."""
+    beyond: int = 0
+    """Models that found no place of their own and are called names.OVERFLOW."""
 
 
 def family(name: str, types: Mapping[str, str]) -> str:
@@ -76,7 +80,9 @@ def _fits(rule: Rule, labels: Mapping[str, str]) -> bool:
 class _Planner:
     """Builds one Plan; lives for one call."""
 
-    def __init__(self, page: Page, dialect: Dialect, name: Callable[[str], str]) -> None:
+    def __init__(
+        self, page: Page, dialect: Dialect, name: Callable[[str], str], admit: Admit
+    ) -> None:
         self.dialect = dialect
         self.page = page
         self.by_name: dict[str, list[tuple[int, Series]]] = {}
@@ -99,7 +105,10 @@ class _Planner:
         ]
         self.role = role_of(dialect, self.by_name.keys() | page.types.keys(), own)
         words = sorted({word for word in map(self._word, own) if word})
-        self.models = {word: name(word) for word in words} or {"": name("")}
+        ours = {word: names.cut(name(word)) for word in words or [""]}
+        places = admit(set(ours.values()))
+        self.models = {w: n if n in places else names.OVERFLOW for w, n in ours.items()}
+        self.beyond = len(set(ours.values()) - places - {names.OVERFLOW})
 
     def _word(self, labels: Mapping[str, str]) -> str:
         return next((labels[name] for name in self.dialect.model_labels if name in labels), "")
@@ -205,15 +214,17 @@ def plan(
     *,
     engine: str | None = None,
     name: Callable[[str], str] = str,
+    admit: Admit = frozenset,
 ) -> Plan:
     """Decide what every series of this layout means.
 
     `engine` forces a dialect; `name` turns the engine's word for a model ("" if it has none) into
-    ours. Raises PageError(`unknown_engine`) if no dialect knows the page.
+    ours; `admit` says which of our names may stand, by default all. Raises
+    PageError(`unknown_engine`) if no dialect knows the page.
     """
-    names = {raw.partition("{")[0].rstrip() for raw in page.series} | page.types.keys()
-    dialect = recognise(names, dialects, engine)
-    planner = _Planner(page, dialect, name)
+    families = {raw.partition("{")[0].rstrip() for raw in page.series} | page.types.keys()
+    dialect = recognise(families, dialects, engine)
+    planner = _Planner(page, dialect, name, admit)
     if not planner.role.is_counted:
         return _plan_of_nothing(planner)
     kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
@@ -240,6 +251,7 @@ def plan(
         not_available={**dialect.not_available, **missing},
         unknown_families=planner.unknown(),
         models=planner.models,
+        beyond=planner.beyond,
     )
 
 
@@ -263,12 +275,12 @@ def _plan_of_nothing(planner: _Planner) -> Plan:
 
 
 def _why_missing(measure: Measure, types: Mapping[str, str]) -> str:
-    names = dict.fromkeys(name for rule in measure.rules for name in rule.names)
-    if any(name in types or name.removesuffix("_total") in types for name in names):
+    wanted = dict.fromkeys(name for rule in measure.rules for name in rule.names)
+    if any(name in types or name.removesuffix("_total") in types for name in wanted):
         return "this page has counted nothing of it yet"
     if measure.only_with is not None:
         return f"only with {measure.only_with}"
-    return f"this page has none of {', '.join(f'`{name}`' for name in names)}"
+    return f"this page has none of {', '.join(f'`{name}`' for name in wanted)}"
 
 
 def _add(a: float, b: float) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from burnmeter import attribution, histograms, sli, slo, watch
+from burnmeter import attribution, growth, histograms, sli, slo, watch
 from burnmeter.attribution import Portion, Purse, Tenant
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
@@ -109,6 +109,9 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
     prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
     purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices)
+    purse = attribution.fold(
+        purse, {name: found.watched.tenants_held for name, found in looks.items()}
+    )
     counters, hists = _totals(state, looks)
     xids, xid_readings, xid_events = _xids(state, gpus.values())
     ledgers, unmeasured = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
@@ -162,7 +165,7 @@ def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
 
 def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
     return [
-        Tenant(name, ",".join(found.watched.models), found.watched.target.pid, _is_busy(found))
+        Tenant(name, found.watched.tenant, found.watched.target.pid, _is_busy(found))
         for name, found in looks.items()
     ]
 
@@ -187,17 +190,27 @@ def addressed(key: Key, engine: str, target: str) -> Key:
     return Key(key.measure, tuple(sorted([*key.labels, ("engine", engine), ("target", target)])))
 
 
-def _of(targets: Collection[str], totals: dict[Key, T]) -> dict[Key, T]:
-    """Totals without those of targets that are forgotten: what is gone vanishes."""
-    return {key: total for key, total in totals.items() if dict(key.labels)["target"] in targets}
+def _of(held: Mapping[str, Collection[str]], totals: dict[Key, T]) -> dict[Key, T]:
+    """Totals without those of targets and models that are forgotten: what is gone vanishes."""
+
+    def is_held(key: Key) -> bool:
+        labels = dict(key.labels)
+        models = held.get(labels["target"])
+        return models is not None and (labels["model"] == "" or labels["model"] in models)
+
+    return {key: total for key, total in totals.items() if is_held(key)}
 
 
 def _totals(
     state: State, looks: Mapping[str, Look]
 ) -> tuple[dict[Key, float], dict[Key, Histogram]]:
     counters, hists = dict(state.counters), dict(state.histograms)
-    if state.watched.keys() - looks.keys():
-        counters, hists = _of(looks.keys(), counters), _of(looks.keys(), hists)
+    held = {name: found.watched.names_held for name, found in looks.items()}
+    if any(
+        name not in held or was.names_held.keys() - held[name].keys()
+        for name, was in state.watched.items()
+    ):
+        counters, hists = _of(held, counters), _of(held, hists)
     for found in looks.values():
         if found.growth is None or found.watched.page is None:
             continue
@@ -243,8 +256,10 @@ def _ledgers(
     reasons: dict[tuple[str, str], str | None] = {}
     by_model: dict[str, list[Look]] = {}
     for found in looks:
+        # Split once: models that each look through all growth take the square of it.
+        grown = growth.by_model(found.growth) if found.growth is not None else {}
         for model in found.watched.models:
-            by_model.setdefault(model, []).append(found)
+            by_model.setdefault(model, []).append(replace(found, growth=grown.get(model)))
     for objective in objectives:
         for model, of_model in by_model.items():
             if concerns(objective, model):
@@ -266,8 +281,8 @@ def _sum(
     seconds = 0.0
     dead, missing = None, None
     for found in looks:
-        growth = found.growth or Growth(seconds=0.0, counters={}, histograms={})
-        part = sli.tally(objective, model, growth, found.slice)
+        grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
+        part = sli.tally(objective, model, grown, found.slice)
         if part is not None:
             parts.append(part)
             seconds = max(seconds, found.slice.seconds)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from burnmeter import histograms, pipeline, recent, sli, slo
+from burnmeter import histograms, names, pipeline, recent, sli, slo
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
     Burn,
@@ -261,8 +261,8 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         engine=one.page.engine if one.page else one.target.engine,
         role=one.page.role if one.page else None,
         version=one.page.version if one.page else None,
-        model=", ".join(one.models) or None,
-        engine_model=", ".join(words) or None,
+        model=names.cut(", ".join(one.models)) or None,
+        engine_model=names.cut(", ".join(words)) or None,
         is_up=one.is_up,
         is_stalled=one.is_stalled,
         failure=one.failure,
@@ -305,10 +305,23 @@ def model_views(frame: Frame) -> tuple[ModelView, ...]:
         for model in one.models:
             by_model.setdefault(model, []).append(one)
     did = recent.by_model(frame.state.past)
+    burns_of = _by_model(frame.burns)
     return tuple(
-        model_view(frame, did.get(model) or Recent(model=model), by_model[model])
+        model_view(
+            replace(frame, burns=burns_of.get(model, ())),
+            did.get(model) or Recent(model=model),
+            by_model[model],
+        )
         for model in sorted(by_model)
     )
+
+
+def _by_model(burns_: Sequence[Burn]) -> dict[str, tuple[Burn, ...]]:
+    """Grouped once: a model that looks through everybody's burns takes the square of them all."""
+    found: dict[str, list[Burn]] = {}
+    for burn in burns_:
+        found.setdefault(burn.model, []).append(burn)
+    return {model: tuple(ours) for model, ours in found.items()}
 
 
 def snapshot(
@@ -348,7 +361,11 @@ def with_history(frame: Frame, before: Frame | None) -> tuple[Frame, tuple[Model
     """The frame with each model's history made one point longer, and the models' views."""
     old = before.history if before else {}
     bare = {view.model: view for view in model_views(frame)}
-    points = {m: point(view, frame.burns, frame.timestamp_seconds) for m, view in bare.items()}
+    burns_of = _by_model(frame.burns)
+    points = {
+        model: point(view, burns_of.get(model, ()), frame.timestamp_seconds)
+        for model, view in bare.items()
+    }
     history = lengthen(old, points)
     views = tuple(replace(view, history=history[model]) for model, view in bare.items())
     return replace(frame, history=history), views

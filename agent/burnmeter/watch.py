@@ -9,10 +9,10 @@ after a page that could not be read.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from burnmeter import growth
+from burnmeter import growth, names
 from burnmeter.dialects import Dialect
 from burnmeter.errors import PageError
 from burnmeter.model import EnginePage, Failure, Growth, PageReading, Target
@@ -40,6 +40,7 @@ class Terms:
 
     dialects: Mapping[str, Dialect]
     model_names: Mapping[str, str]
+    models_per_target: int
     interval_seconds: float
     stalled_after_seconds: float
     watching_since_timestamp_seconds: float
@@ -66,6 +67,12 @@ class Watched:
     gone_since_seconds: float | None = None
     misses: int = 0
     """Looks without a page since the last that gave one."""
+    names_held: Mapping[str, float] = field(default_factory=dict)
+    """Its models' names -> when they were last its; those that left are held for a while."""
+    tenant: str = ""
+    """What its GPUs are charged to: its model, or all of them."""
+    tenants_held: Mapping[str, float] = field(default_factory=dict)
+    """The same for what its GPUs were charged to."""
 
     @property
     def is_up(self) -> bool:
@@ -150,6 +157,7 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
         body_bytes=reading.body_bytes,
         gone_since_seconds=None,
     )
+    base = _named(base, reading.at_seconds, terms)
     if page is None or new_plan is None:
         return _missed(was, base, reading.at_seconds, terms)
     return _met(was, base, normalise(page, new_plan), reading.at_seconds, terms)
@@ -160,7 +168,7 @@ def vanish(was: Watched, at_seconds: float, terms: Terms) -> Look:
     failure = Failure("gone", f"the process {was.target.pid} that listened is no longer there")
     since = was.gone_since_seconds if was.gone_since_seconds is not None else at_seconds
     base = replace(was, failure=failure, looked_at_seconds=at_seconds, gone_since_seconds=since)
-    return _missed(was, base, at_seconds, terms)
+    return _missed(was, _named(base, at_seconds, terms), at_seconds, terms)
 
 
 def is_forgotten(watched: Watched, at_seconds: float) -> bool:
@@ -170,10 +178,36 @@ def is_forgotten(watched: Watched, at_seconds: float) -> bool:
 
 
 def _plan(was: Watched, page: Page, terms: Terms) -> Plan:
+    held, most = was.names_held, terms.models_per_target
     if was.plan is not None and was.plan.series == page.series:
-        return was.plan
-    name = model_namer(was.target, terms.model_names)
-    return plan(page, terms.dialects, engine=was.target.engine, name=name)
+        # As places fall free, those that had found none get them.
+        is_waiting = was.plan.beyond > 0 and names.has_room(held, most)
+        if not is_waiting:
+            return was.plan
+    # Without a plan the target was named anew: what its models were called takes no place.
+    held = held if was.plan is not None else {}
+    return plan(
+        page,
+        terms.dialects,
+        engine=was.target.engine,
+        name=model_namer(was.target, terms.model_names),
+        admit=lambda wanted: names.admit(wanted, held, most),
+    )
+
+
+def _named(now: Watched, at_seconds: float, terms: Terms) -> Watched:
+    """With the names that it holds now, and its tenant's: a set of models is a name as well."""
+    models = now.models
+    word = names.cut(",".join(models))
+    held = names.hold(now.tenants_held, (), at_seconds)
+    places = names.admit((word,), held, terms.models_per_target)
+    tenant = word if word in places else names.OVERFLOW
+    return replace(
+        now,
+        names_held=names.hold(now.names_held, models if now.plan else (), at_seconds),
+        tenant=tenant,
+        tenants_held=names.hold(held, (tenant,), at_seconds),
+    )
 
 
 def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look:

@@ -97,6 +97,7 @@ class Node:
             terms=Terms(
                 dialects=load_all(),
                 model_names={},
+                models_per_target=64,
                 interval_seconds=INTERVAL_SECONDS,
                 stalled_after_seconds=10.0,
                 watching_since_timestamp_seconds=0.0,

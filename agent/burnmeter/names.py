@@ -1,0 +1,41 @@
+"""What models are called, and how many names one target may bring. Pure.
+
+A page chooses its models' names, so it could fill our memory and everybody's Prometheus with them.
+A name holds its place until it has been off the page for a while; what finds no place is called
+OVERFLOW, so that all sums stay right. Surprising: the bound is on the names held, not on those of
+one page, or a page that changes its names all the time would pass it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+OVERFLOW: Final = "other"
+LONGEST: Final = 200
+"""Signs of a name; as many as the config allows for one."""
+FORGET_AFTER_SECONDS: Final = 600.0
+"""An adapter that is unloaded and loaded again within this time goes on from its totals."""
+
+
+def cut(name: str) -> str:
+    """The name, or as much of it as may leave."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def has_room(held: Collection[str], most: int) -> bool:
+    """Whether one more name would find a place."""
+    return len(held) - (OVERFLOW in held) < most
+
+
+def admit(wanted: Collection[str], held: Collection[str], most: int) -> frozenset[str]:
+    """Those of the names that may stand: the ones held, then by alphabet while there is room."""
+    known = frozenset(held)
+    fresh = sorted(set(wanted) - known - {OVERFLOW})
+    room = max(0, most - len(known - {OVERFLOW}))
+    return (known & frozenset(wanted)) | frozenset(fresh[:room])
+
+
+def hold(held: Mapping[str, float], seen: Iterable[str], at_seconds: float) -> dict[str, float]:
+    """Name -> when it was last seen, without those to be forgotten."""
+    oldest = at_seconds - FORGET_AFTER_SECONDS
+    kept = {name: last for name, last in held.items() if last >= oldest}
+    return kept | dict.fromkeys(seen, at_seconds)

@@ -60,6 +60,15 @@ def test_the_help_is_one_line_and_ends_with_a_full_stop(metric):
 
 
 @named
+def test_every_number_that_is_not_an_engines_says_where_it_comes_from(metric):
+    assert (metric.source is None) == (metric.group == "engine")
+    if metric.source is not None:
+        assert not metric.source.endswith(".")
+        assert "\n" not in metric.source
+        assert "|" not in metric.source
+
+
+@named
 def test_labels_are_plain_and_none_is_given_twice(metric):
     assert len(set(metric.labels)) == len(metric.labels)
     assert all(re.fullmatch(r"[a-z][a-z_]*", label) for label in metric.labels)

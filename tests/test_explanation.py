@@ -75,6 +75,30 @@ def test_a_word_that_is_nothing_is_answered_with_what_is_near():
 
 
 @pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("cost", "`cost_dollars`"),
+        ("burn", "`slo_burn_ratio`"),
+        ("Power", "`gpu_power_watts`, `gpu_power_limit_watts`"),
+        ("cancelled", "`requests`"),
+        ("error_rate", "`requests`, `admission_rejections`, `slo_burn_ratio`"),
+    ],
+)
+def test_a_part_of_a_name_or_a_word_of_its_help_leads_there(word, near):
+    with pytest.raises(KeyError) as caught:
+        explain(word)
+    assert caught.value.args == (near,)
+
+
+def test_every_name_that_is_told_can_be_explained():
+    for word in ("cost", "burn", "cancelled", "error_rate", "request", "seconds"):
+        with pytest.raises(KeyError) as caught:
+            explain(word)
+        for name in caught.value.args[0].split(", "):
+            assert explain(name.strip("`"))
+
+
+@pytest.mark.parametrize(
     ("engine", "measure", "text"),
     [
         (

@@ -28,7 +28,7 @@ INTRODUCTION: Final = """\
 
 Every name that leaves burnmeter, written by a test from `burnmeter/catalog.yaml`. Units are base
 units and the last word of a name. What was not measured is absent, never zero.
-`burnmeter explain NAME` says where an engine's number comes from."""
+`burnmeter explain NAME` says where a number comes from."""
 TABLE_HEAD: Final = ("| metric | kind | labels | meaning |", "|---|---|---|---|")
 
 
@@ -44,6 +44,8 @@ class Metric:
     labels: tuple[str, ...]
     help: str
     otel: str | None
+    source: str | None
+    """Where it comes from or how it is made; None for an engine's, which its dialect says."""
 
     @property
     def measure(self) -> str:
@@ -62,6 +64,7 @@ def _metric(group: str, row: dict[str, Any]) -> Metric:
         labels=common + own,
         help=row["help"],
         otel=row.get("otel"),
+        source=row.get("from"),
     )
 
 
@@ -87,7 +90,8 @@ def document() -> str:
 def _row(metric: Metric) -> str:
     labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
     otel = f" OpenTelemetry: `{metric.otel}`." if metric.otel else ""
-    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{otel} |"
+    source = f" From: {metric.source}." if metric.source else ""
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{source}{otel} |"
 
 
 def measure(name: str) -> Metric | None:

@@ -1,11 +1,16 @@
 """Where a number comes from: the answer of `burnmeter explain`. Pure, since it is all data."""
 
 import difflib
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from burnmeter import catalog
 from burnmeter.catalog import Metric
 from burnmeter.dialects import Dialect, Measure, load_all
+
+NEAR: Final = 3
+"""Most names that are told for a word that is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +57,26 @@ def _find(word: str) -> Metric:
     for ending in ("", "_total"):
         if word + ending in ours:
             return metrics[catalog.PREFIX + ours[word + ending]]
-    known = {*metrics, *ours, *(_short(metric) for metric in metrics.values())}
-    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
-    raise KeyError(", ".join(f"`{name}`" for name in near))
+    raise KeyError(", ".join(f"`{name}`" for name in _near(word)))
+
+
+def _near(word: str) -> list[str]:
+    """Names that are spelled nearly so; else those that hold the word; else those told of by it."""
+    metrics = catalog.metrics()
+    shorts = {_short(metric): metric for metric in metrics.values()}
+    known = {*metrics, *_by_engine_name(), *shorts}
+    stem = word.lower().removeprefix(catalog.PREFIX)
+    return (
+        difflib.get_close_matches(word, sorted(known), n=NEAR, cutoff=0.6)
+        or [short for short in shorts if stem in short][:NEAR]
+        or [short for short, metric in shorts.items() if _is_told(stem, metric.help)][:NEAR]
+    )
+
+
+def _is_told(stem: str, text: str) -> bool:
+    """Whether a text has one of the words of a name: of `error_rate`, `error`."""
+    words = re.findall("[a-z]+", text.lower())
+    return any(len(part) > 3 and part in words for part in stem.split("_"))
 
 
 def _short(metric: Metric) -> str:

@@ -36,6 +36,8 @@ def explanation(found: Explanation) -> str:
     lines = [f"{metric.name} ({metric.kind}, {metric.unit})"]
     lines += terminal.wrapped(metric.help)
     lines += terminal.wrapped(f"labels: {', '.join(metric.labels) or 'none'}")
+    if metric.source:
+        lines += terminal.wrapped(f"from: {metric.source}")
     if metric.otel:
         lines += terminal.wrapped(f"OpenTelemetry: {metric.otel}")
     for origin in found.origins:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from burnmeter.dialects import load_all
 from burnmeter.model import GpuReading, Process, ProcessReading, TargetView
 
 
@@ -132,6 +133,16 @@ def _targets(
                     remedy="send the page with a bug report; what is known goes on working",
                 )
             )
+        optional = _optional(view.engine)
         for measure, why in not_available.get(view.target, {}).items():
-            found.append(Finding(state="missing", subject=view.target, text=f"{measure}: {why}"))
+            if measure not in optional:
+                text = f"{measure}: {why}"
+                found.append(Finding(state="missing", subject=view.target, text=text))
     return found
+
+
+def _optional(engine: str | None) -> set[str]:
+    """What an engine gives only if somebody switched it on: who did not misses nothing."""
+    dialect = load_all().get(engine or "")
+    measures = dialect.measures if dialect is not None else {}
+    return {name for name, measure in measures.items() if measure.only_with is not None}

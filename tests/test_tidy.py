@@ -74,9 +74,9 @@ BAD: dict[str, tuple[Callable[[tidy.Files], list[str]], str, str, str]] = {
         *(tidy.strangers, "sources/engines.py", "from burnmeter import normalise\n"),
         "`sources` and `normalise` meet only in loop and cli",
     ),
-    "an exporter that knows provisioning": (
-        *(tidy.strangers, "export/web.py", "import burnmeter.provision.rules\n"),
-        "`export` and `provision` meet only in loop and cli",
+    "an exporter that knows the simulated node": (
+        *(tidy.strangers, "export/web.py", "import burnmeter.simulate.node\n"),
+        "`export` and `simulate` meet only in loop and cli",
     ),
     "a lazy import": (
         *(tidy.hidden_imports, "cli.py", "def up():\n    from burnmeter import loop\n"),

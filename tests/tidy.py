@@ -30,7 +30,7 @@ ORDER: Final = words(
     config_rules config_slos config_targets config
     page dialects names normalise growth attribution sli slo watch pipeline recent views
     explanation inspection doctor
-    sources export provision simulate checkpoint
+    sources export simulate checkpoint
     reports loop wiring cli __main__
     """
 )
@@ -54,7 +54,7 @@ WORLD: Final = frozenset(
         """
     )
 )
-ROOMS: Final = frozenset(("sources", "export", "provision", "simulate"))
+ROOMS: Final = frozenset(("sources", "export", "simulate"))
 """They meet only in loop and cli: none imports another, nor the middle."""
 MIDDLE: Final = frozenset(
     words("names normalise growth attribution sli slo watch pipeline recent views")

@@ -1,1 +1,0 @@
-"""What burnmeter writes for others: rules, dashboards. Empty until those verbs exist."""

@@ -8,7 +8,7 @@ from tests.engines import load
 from tests.engines.serving import Server
 from tests.engines.watching import Between, listed, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 FOUND = "slos: []\n"
 """No target is listed: engines are found by their processes."""

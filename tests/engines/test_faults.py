@@ -16,7 +16,7 @@ from tests.engines.conftest import House
 from tests.engines.serving import Server, free_port, vllm_server
 from tests.engines.watching import Between, Exported, Watcher, listed, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 INTERVAL_SECONDS = 1.0
 STALLED_AFTER_SECONDS = 2.0

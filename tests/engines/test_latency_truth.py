@@ -14,7 +14,7 @@ from tests.engines.serving import Server
 from tests.engines.test_serving import total
 from tests.engines.watching import Between, Exported, listed, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 ON_BOUNDS = {"at-100": 0.1, "at-250": 0.25, "at-500": 0.5}
 BETWEEN_BOUNDS = {"at-150": 0.15, "at-300": 0.3}

@@ -12,7 +12,7 @@ from tests.engines import load
 from tests.engines.serving import free_port, vllm_server
 from tests.engines.watching import Between, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 FORMS = {
     "two-ranks": ("--data-parallel-size", "2"),

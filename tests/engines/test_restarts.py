@@ -12,7 +12,7 @@ from tests.engines import load
 from tests.engines.serving import free_port, llamacpp_server
 from tests.engines.watching import Between, listed, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 
 def url_of(port: int) -> str:

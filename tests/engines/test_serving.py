@@ -15,7 +15,7 @@ from tests.engines import load
 from tests.engines.serving import Server, free_port, is_alive, llamacpp_server, running
 from tests.parts import engine_environment
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(480)]
 
 
 def total(page: str, name: str, **labels: str) -> float:

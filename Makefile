@@ -33,7 +33,7 @@ types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 bench: $(READY)  ## measure; ratios within one run, never a pass or a fail
-	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench $(ARGS); done
+	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; PYTHONPATH=. $(BIN)/python $$bench $(ARGS); done
 
 accept: $(READY)  ## write goldens, expected samples and transcripts anew; the diff is the review
 	$(BIN)/python -m pytest --accept $(ARGS)

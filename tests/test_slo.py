@@ -259,3 +259,10 @@ def test_what_is_certainly_too_much_is_burning_however_wide_the_doubt() -> None:
     ledger = record([Tally(10, 8, 9)] * 5)
 
     assert said(judge(ledger)) == ("burning", None, "burn 10 over 5 min, above 1")
+
+
+def test_the_first_look_judges_nothing_however_bad_the_past_was() -> None:
+    first = slo.record((), 100.0, BROKEN, 0.0)
+
+    assert said(judge(first)) == ("not_measured", None, "this was the first look")
+    assert judge(record([BROKEN], ledger=first)).state == "burning"

@@ -211,9 +211,13 @@ class _Judged:
         return is_enough and min(_known(long, bound), _burn(short, bound)) > tier.factor
 
     def is_felt(self, bound: str) -> bool:
-        """Now, over the short window of the fastest tier, more is spent than the budget allows."""
+        """Now, over the short window of the fastest tier, more is spent than the budget allows.
+
+        The first look at a young engine brings all its past and no time of ours: that is not now.
+        """
         short = self.pair(self.ladder[0])[1]
-        return self.bad(short, bound) >= self.floor and _burn(short, bound) > 1.0
+        is_enough = self.bad(short, bound) >= self.floor and short.covered_seconds > 0
+        return is_enough and _burn(short, bound) > 1.0
 
     def bad(self, window: WindowBurn, bound: str) -> float:
         """Bad events in a window."""
@@ -277,6 +281,8 @@ def _quiet(judged: _Judged) -> tuple[str, str, str | None]:
     if long.burn_upper is None:
         nothing = "no requests" if judged.floor else "no time measured"
         return "not_measured", f"{nothing} in the last {span_words(long.seconds)}", None
+    if long.covered_seconds <= 0:
+        return "not_measured", "this was the first look", None
     said = _said(long, "upper")
     if short.burn_upper is not None and long.covered_seconds > short.covered_seconds:
         said += f", {_number(short.burn_upper)} over {span_words(short.covered_seconds)}"

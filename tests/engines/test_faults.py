@@ -78,11 +78,11 @@ def test_a_frozen_core_is_stalled_within_two_ticks_and_loses_nothing(
                     core.resume()
             finally:
                 core.resume()
-            moving = watch.until(lambda now: now.events("frozen")[-1] == "resumed")
+            moving = watch.until(lambda now: "resumed" in now.events("frozen"))
         after = watch.settled("frozen")
 
     stalled = ticks[1]
-    assert stalled.events("frozen")[-1] == "stalled"
+    assert "stalled" in stalled.events("frozen")
     assert stalled.total("burnmeter_target_stalled", target="frozen") == 1
     assert stalled.model("frozen").state == "burning"
     assert stalled.model("frozen").reason.startswith("frozen is stalled")

@@ -283,8 +283,18 @@ def test_a_silent_driver_is_paid_for_and_attributed_to_nobody() -> None:
 
     assert node.states() == {"unattributed": 5.0, "idle a": 5.0}
     assert node.state.purse.energy_joules == {"GPU-0": 800.0}
+    assert not [event for event in node.state.events if event.kind == "gpu_lost"]
+
+
+def test_a_gpu_that_a_silent_driver_comes_back_without_is_lost_once() -> None:
+    node = Node()
+    node.tick(gpus=[gpu("GPU-0"), gpu("GPU-1")])
+    node.tick(gpus=NO_DRIVER)
+    node.tick(gpus=[gpu("GPU-0")])
+    node.tick(gpus=[gpu("GPU-0")])
+
     assert [event.text for event in node.state.events if event.kind == "gpu_lost"] == [
-        "the driver did not answer"
+        "the driver no longer lists this GPU"
     ]
 
 

@@ -173,6 +173,14 @@ def test_a_real_prometheus_takes_every_series(prometheus: str, simulated: Runnin
     assert 0.0 < p95 < 60.0
 
 
+@pytest.fixture(autouse=True)
+def _hangups_are_heard() -> Iterator[None]:
+    """Whoever starts the tests with nohup hands on to every child that SIGHUP is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 # --- ends ----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -35,6 +35,7 @@ from burnmeter.loop import Agent, World
 LOG: Final = logging.getLogger(__name__)
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGHUP: the terminal was closed."""
+WAKE_SECONDS: Final = 0.25
 LAST_TICK_SECONDS: Final = 0.5
 """A tick under way at the end may finish within this; a longer one is left behind."""
 EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
@@ -162,7 +163,7 @@ def serve(settings: Config, world: World) -> None:
             click.echo(f"  live page  http://{host}:{server.port}/")
             click.echo(f"  metrics    http://{host}:{server.port}/metrics")
             ticks.start()
-            orders.get()
+            await_order(orders)
             hurry()
             stop.set()
             ticks.join(LAST_TICK_SECONDS)
@@ -179,6 +180,18 @@ def told_to_stop() -> "queue.SimpleQueue[int]":
             # Not Event.set, which takes a lock that the interrupted thread may hold.
             signal.signal(number, lambda got, _: orders.put(got))
     return orders
+
+
+def await_order(orders: "queue.SimpleQueue[int]") -> None:
+    """Return once a signal has said to stop.
+
+    A signal that comes in the instant before the main thread blocks is seen by Python only when it
+    wakes, so it wakes now and then.
+    """
+    while True:
+        with suppress(queue.Empty):
+            orders.get(timeout=WAKE_SECONDS)
+            return
 
 
 def hurry() -> None:

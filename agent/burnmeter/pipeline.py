@@ -303,7 +303,11 @@ def _sum(
 def _gpus(
     state: State, reading: GpuReading | None
 ) -> tuple[dict[str, Gpu], list[tuple[str, str, str]]]:
-    """Every GPU known, as it is now; those that did not answer carry a failure."""
+    """Every GPU known, as it is now; those that did not answer carry a failure.
+
+    One that is missing while others answer is lost. If nobody answers, it is the source that is
+    down, and the source says so.
+    """
     if reading is None:
         return {}, []
     answered = {gpu.uuid: gpu for gpu in reading.gpus}
@@ -313,12 +317,18 @@ def _gpus(
         for uuid, g in state.gpus.items()
     }
     gpus |= answered
+    if reading.failure is not None:
+        return gpus, []
     lost = [
         ("gpu_lost", f"gpu {gpu.index}", gpu.failure.message)
         for uuid, gpu in gpus.items()
-        if gpu.failure is not None and uuid in state.gpus and state.gpus[uuid].failure is None
+        if gpu.failure is not None and uuid in state.gpus and _kind(state.gpus[uuid]) != _kind(gpu)
     ]
     return gpus, lost
+
+
+def _kind(gpu: Gpu) -> str | None:
+    return gpu.failure.kind if gpu.failure is not None else None
 
 
 def _xids(

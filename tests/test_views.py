@@ -16,6 +16,7 @@ from burnmeter.model import (
     Share,
     Spend,
     Tally,
+    WindowBurn,
 )
 from burnmeter.pipeline import Past, Settings, State, addressed
 from burnmeter.recent import Recent
@@ -280,6 +281,18 @@ def test_a_model_is_as_good_as_the_worst_that_is_known_of_it(story: str) -> None
     watched, burns, expected, reason = STATES[story]
 
     assert state(watched, *burns) == (expected, reason)
+
+
+def test_a_good_model_names_the_objective_that_burns_most() -> None:
+    def at(rate: float, name: str) -> Burn:
+        window = WindowBurn(
+            seconds=300.0, covered_seconds=300.0, valid=9.0, burn_lower=rate, burn_upper=rate
+        )
+        return replace(burn("good", name), windows=(window,))
+
+    told = state([up()], at(0.0, "availability"), at(0.9, "ttft"), at(0.2, "errors"))
+
+    assert told == ("good", "ttft: it is good")
 
 
 # --- what is told --------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""One running engine of each kind for the whole test run, and never two vLLMs at once.
+"""One running engine of each kind for the whole test run, and never two heavy ones at once.
 
-vLLM takes 15 seconds to start, so tests that want it with the same flags run one after the other
-and share it, and whoever wants other flags ends the one before.
+vLLM and SGLang take 15 and 20 seconds to start, so tests that want one with the same flags run one
+after the other and share it, and whoever wants another ends the one before.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.serving import Server, llamacpp_server, vllm_server
+from tests.engines.serving import Server, llamacpp_server, sglang_server, vllm_server
 
+STARTS = {"vllm": vllm_server, "sglang": sglang_server}
 VARIETIES = {
-    "vllm": ("tiny", ()),
-    "vllm_mid": ("mid", ()),
-    "vllm_narrow": ("mid", ("--max-num-seqs", "1", "--max-num-queued-reqs", "4")),
-    "no_vllm": ("", ()),
+    "vllm": ("vllm", "tiny", ()),
+    "vllm_mid": ("vllm", "mid", ()),
+    "vllm_narrow": ("vllm", "mid", ("--max-num-seqs", "1", "--max-num-queued-reqs", "4")),
+    "no_vllm": ("", "", ()),
+    "sglang": ("sglang", "mid", ()),
+    "sglang_narrow": (
+        "sglang",
+        "mid",
+        ("--max-running-requests", "1", "--max-queued-requests", "3"),
+    ),
 }
-"""Fixture -> size of the model and flags, in the order in which their tests run."""
+"""Fixture -> engine, size of the model and flags, in the order in which their tests run."""
 
 
 class House:
-    """Where at most one vLLM lives."""
+    """Where at most one vLLM or SGLang lives."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -30,13 +37,15 @@ class House:
         self._server: Server | None = None
         self._flags: tuple[str, ...] = ()
 
-    def serve(self, *flags: str, size: str, port: int | None = None) -> Server:
-        """The vLLM with these flags: the one that lives here, or another in its place."""
-        if self._server is None or self._flags != (size, *flags):
+    def serve(
+        self, *flags: str, size: str, port: int | None = None, engine: str = "vllm"
+    ) -> Server:
+        """The engine with these flags: the one that lives here, or another in its place."""
+        if self._server is None or self._flags != (engine, size, *flags):
             self.empty()
-            start = vllm_server(self._folder, *flags, size=size, port=port)
+            start = STARTS[engine](self._folder, *flags, size=size, port=port)
             self._server = self._stack.enter_context(start)
-            self._flags = size, *flags
+            self._flags = engine, size, *flags
         return self._server
 
     def empty(self) -> None:
@@ -46,7 +55,7 @@ class House:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a vLLM stand together, last; all others keep their place."""
+    """Tests that share a heavy engine stand together, last; all others keep their place."""
     order = list(VARIETIES)
 
     def place(item: pytest.Item) -> int:
@@ -65,15 +74,15 @@ def llamacpp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The place of the only vLLM."""
-    found = House(tmp_path_factory.mktemp("vllm"))
+    """The place of the only heavy engine."""
+    found = House(tmp_path_factory.mktemp("house"))
     yield found
     found.empty()
 
 
 def _serve(house: House, name: str) -> Server:
-    size, flags = VARIETIES[name]
-    return house.serve(*flags, size=size)
+    engine, size, flags = VARIETIES[name]
+    return house.serve(*flags, size=size, engine=engine)
 
 
 @pytest.fixture
@@ -96,5 +105,17 @@ def vllm_narrow(house: House) -> Server:
 
 @pytest.fixture
 def no_vllm(house: House) -> None:
-    """No vLLM runs: for tests that start their own and end it."""
+    """No heavy engine runs: for tests that start their own and end it."""
     house.empty()
+
+
+@pytest.fixture
+def sglang(house: House) -> Server:
+    """SGLang with a model of 30 to 70 ms a token. Shared, as above."""
+    return _serve(house, "sglang")
+
+
+@pytest.fixture
+def sglang_narrow(house: House) -> Server:
+    """SGLang that serves one at a time and refuses who finds three waiting. Shared, as above."""
+    return _serve(house, "sglang_narrow")

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,10 @@ ANSWER_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request to send. `abort_after_chunks`: drop the stream after so many."""
+    """One request to send. `abort_after_chunks`: drop the stream after so many; `key`: a bearer's.
+
+    `priority` is SGLang's, where it was started to schedule by it.
+    """
 
     prompt: str = "tell me of the sea"
     max_tokens: int = 16
@@ -30,6 +33,9 @@ class Ask:
     abort_after_chunks: int | None = None
     model: str = "tiny"
     temperature: float = 0.0
+    priority: int | None = None
+    key: str | None = None
+    """Sent as a bearer token."""
 
     def body(self) -> dict[str, Any]:
         """As JSON for /v1/completions; never ends before `max_tokens`."""
@@ -43,6 +49,8 @@ class Ask:
         }
         if self.is_stream:
             body["stream_options"] = {"include_usage": True}
+        if self.priority is not None:
+            body["priority"] = self.priority
         return body
 
 
@@ -118,6 +126,12 @@ def ok(count: int, *, max_tokens: int = 16, is_stream: bool = True) -> list[Ask]
     ]
 
 
+def with_priorities(count: int, *priorities: int | None) -> list[Ask]:
+    """Requests that will be served to the end, with these priorities in turn."""
+    asks = ok(count)
+    return [replace(ask, priority=priorities[n % len(priorities)]) for n, ask in enumerate(asks)]
+
+
 def aborted(count: int, *, after_chunks: int = 3, max_tokens: int = 900) -> list[Ask]:
     """Streams that we drop after some chunks, long before their end."""
     return [
@@ -177,6 +191,8 @@ def send(url: str, ask: Ask, began_seconds: float) -> Answer:
     answer = Answer(sent_seconds=time.monotonic() - began_seconds, is_stream=ask.is_stream)
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_SECONDS)
     headers = {"Content-Type": "application/json"}
+    if ask.key is not None:
+        headers["Authorization"] = f"Bearer {ask.key}"
     try:
         with contextlib.closing(connection):
             connection.request("POST", "/v1/completions", json.dumps(ask.body()), headers)

@@ -68,6 +68,7 @@ def page(
     return EnginePage(
         engine="vllm",
         role="engine",
+        vantage="engine",
         version=None,
         started_timestamp_seconds=started,
         counters={

@@ -6,8 +6,9 @@ from typing import Any
 
 from burnmeter.dialects import load_all
 from burnmeter.model import EnginePage, Histogram, Key
-from burnmeter.normalise import Plan, normalise, plan
+from burnmeter.normalise import normalise
 from burnmeter.page import Page, read_page
+from burnmeter.planning import Plan, plan
 
 ENGINES = Path(__file__).parent / "fixtures" / "engines"
 RECORDED = sorted(ENGINES.glob("*/*.prom"))
@@ -23,6 +24,11 @@ def name(path: Path) -> str:
 def engine_of(path: Path) -> str:
     """The folder says whose page it is."""
     return path.relative_to(ENGINES).parts[0]
+
+
+def expected_of(path: Path) -> Path:
+    """Where stands what normalise is to make of a page."""
+    return path.with_name(f"{path.stem}.expected.yaml")
 
 
 def text_of(engine: str, page: str) -> str:
@@ -51,6 +57,7 @@ def summary(page: EnginePage) -> dict[str, Any]:
     return {
         "engine": page.engine,
         "role": page.role,
+        "vantage": page.vantage,
         "started_timestamp_seconds": page.started_timestamp_seconds,
         "counters": _sorted({key: _one(list(p.values())) for key, p in page.counters.items()}),
         "gauges": _sorted(page.gauges),
@@ -74,7 +81,7 @@ def _ladder(histogram: Histogram) -> dict[str, Any]:
         "total": histogram.total,
         "sum": histogram.sum,
         "buckets": len(histogram.bounds) + 1,
-        "last_bound": histogram.bounds[-1],
+        "last_bound": histogram.bounds[-1] if histogram.bounds else None,
     }
 
 

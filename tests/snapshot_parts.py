@@ -179,6 +179,7 @@ def target(name: str = "vllm-8000", **changes: Any) -> TargetView:
         origin="process",
         engine="vllm",
         role="engine",
+        vantage="engine",
         version="0.10.2",
         model=LLAMA,
         engine_model="meta-llama/Llama-3.3-70B-Instruct",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from burnmeter.dialects import load_all
 from burnmeter.model import Histogram
-from burnmeter.normalise import normalise, plan
+from burnmeter.normalise import normalise
 from burnmeter.page import read_page
+from burnmeter.planning import plan
 from tests import pages
 
 TTFT = "vllm:time_to_first_token_seconds"

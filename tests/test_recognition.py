@@ -5,9 +5,10 @@ import pytest
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
 from burnmeter.model import Target
-from burnmeter.normalise import normalise, plan
+from burnmeter.naming import model_namer
+from burnmeter.normalise import normalise
 from burnmeter.page import read_page
-from burnmeter.watch import model_namer
+from burnmeter.planning import plan
 from tests import pages
 
 OF_NOBODY = "this page is not from llama.cpp (`llamacpp:`), vLLM (`vllm:`): "
@@ -129,7 +130,7 @@ def test_a_forced_engine_is_held_to_its_word():
 )
 def test_a_models_name_is_found_in_the_stated_order(model, names, served, word, ours):
     target = Target(name="host:8000", url="", origin="config", model=model, served_model=served)
-    assert model_namer(target, names)(word) == ours
+    assert model_namer(target, names, None)(word, True) == ours
 
 
 def test_a_name_is_asked_for_once_a_layout_and_lands_on_every_sample():

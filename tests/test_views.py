@@ -54,8 +54,8 @@ def past(
     """Totals of one target."""
     return Past(
         at_seconds=at,
-        counters={addressed(k, "vllm", on): v for k, v in (counters or {}).items()},
-        histograms={addressed(k, "vllm", on): v for k, v in (histograms or {}).items()},
+        counters={addressed(k, "vllm", "engine", on): v for k, v in (counters or {}).items()},
+        histograms={addressed(k, "vllm", "engine", on): v for k, v in (histograms or {}).items()},
         spends=spends or {},
     )
 

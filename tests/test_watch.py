@@ -6,6 +6,7 @@ import pytest
 
 from burnmeter import watch
 from burnmeter.model import Failure, Target
+from burnmeter.naming import model_namer
 from burnmeter.page import Page, read_page
 from burnmeter.sli import Slice
 from burnmeter.watch import Look, Watched
@@ -258,7 +259,7 @@ def test_a_process_that_comes_back_is_not_gone_any_more() -> None:
 def test_a_model_s_name_is_the_best_that_somebody_gave_it(
     named: Target, word: str, name: str
 ) -> None:
-    assert watch.model_namer(named, {"x": "ours"})(word) == name
+    assert model_namer(named, {"x": "ours"}, None)(word, True) == name
 
 
 def test_growth_is_counted_for_our_name_of_the_model() -> None:

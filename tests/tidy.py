@@ -28,7 +28,8 @@ ORDER: Final = words(
     """
     __init__ units errors model located catalog histograms tree prices
     config_rules config_slos config_targets config
-    page dialects names normalise growth attribution sli slo watch pipeline recent views
+    dialects page choice names planning normalise growth attribution sli slo naming watch vantage
+    pipeline recent views
     explanation inspection doctor
     sources export simulate checkpoint
     reports loop wiring cli __main__
@@ -40,7 +41,8 @@ PURE: Final = frozenset(
     words(
         """
         units errors model histograms tree
-        page names normalise growth attribution sli slo watch pipeline recent views
+        page choice names planning normalise growth attribution sli slo naming watch vantage
+        pipeline recent views
         """
     )
 )
@@ -57,7 +59,12 @@ WORLD: Final = frozenset(
 ROOMS: Final = frozenset(("sources", "export", "simulate"))
 """They meet only in loop and cli: none imports another, nor the middle."""
 MIDDLE: Final = frozenset(
-    words("names normalise growth attribution sli slo watch pipeline recent views")
+    words(
+        """
+        choice names planning normalise growth attribution sli slo naming watch vantage
+        pipeline recent views
+        """
+    )
 )
 CLOCK_HOLDERS: Final = frozenset(("loop", "sources", "simulate", "cli"))
 FOREIGN_UNIT: Final = re.compile(r"[a-z0-9]_(ms|us|mw|mib|percent|perc)$", re.IGNORECASE)

@@ -4,7 +4,8 @@ The list is catalog.yaml; this module reads it and answers questions. Nothing is
 rule, dashboard or document may use a name, that is not in it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -13,9 +14,12 @@ import yaml
 
 PREFIX: Final = "burnmeter_"
 ENGINE_LABELS: Final = ("model", "engine", "target")
-"""Labels that every metric of an engine carries besides its own."""
+"""Labels that every metric of an engine, a gateway or a probe carries besides its own."""
+VANTAGES: Final = ("engine", "gateway", "probe")
 GROUPS: Final = {
     "engine": "What engines count",
+    "gateway": "What a gateway before the engines counts",
+    "probe": "What our own probes count",
     "target": "Whether an engine is there",
     "slo": "Objectives",
     "gpu": "GPUs",
@@ -55,7 +59,7 @@ class Metric:
 
 def _metric(group: str, row: dict[str, Any]) -> Metric:
     own = tuple(row.get("labels", ()))
-    common = ENGINE_LABELS if group == "engine" else ()
+    common = ENGINE_LABELS if group in VANTAGES else ()
     return Metric(
         name=row["name"],
         group=group,
@@ -73,9 +77,31 @@ def metrics() -> dict[str, Metric]:
     """All metrics by full name, in the order of the file."""
     text = files("burnmeter").joinpath("catalog.yaml").read_text("utf-8")
     groups = yaml.safe_load(text)
-    return {
-        row["name"]: _metric(group, row) for group, rows in groups.items() for row in rows or ()
-    }
+    found: dict[str, Metric] = {}
+    for group, rows in groups.items():
+        for row in rows:
+            for metric in _like(group, row, found) if "like" in row else (_metric(group, row),):
+                found[metric.name] = metric
+    return found
+
+
+def _like(group: str, row: dict[str, Any], known: dict[str, Metric]) -> Iterator[Metric]:
+    """The engine metrics that a row lists, under the names of another vantage."""
+    for name in row["like"]:
+        base = known[PREFIX + name]
+        seen = base.help[0].lower() + base.help[1:]
+        yield replace(
+            base,
+            name=PREFIX + seen_from(group, name),
+            group=group,
+            help=f"{row['help']}: {seen}",
+            otel=None,
+        )
+
+
+def seen_from(vantage: str, measure_name: str) -> str:
+    """What a measure is called where it is counted by somebody else than the engine."""
+    return measure_name if vantage == VANTAGES[0] else f"{vantage}_{measure_name}"
 
 
 def document() -> str:
@@ -94,7 +120,7 @@ def _row(metric: Metric) -> str:
     return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{source}{otel} |"
 
 
-def measure(name: str) -> Metric | None:
-    """The engine metric that the dialects call `name`, or None."""
-    found = metrics().get(PREFIX + name)
-    return found if found is not None and found.group == "engine" else None
+def measure(name: str, vantage: str = VANTAGES[0]) -> Metric | None:
+    """The metric that the dialects of a vantage call `name`, or None."""
+    found = metrics().get(PREFIX + seen_from(vantage, name))
+    return found if found is not None and found.group == vantage else None

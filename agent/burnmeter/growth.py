@@ -120,6 +120,33 @@ def grow(
     )
 
 
+def flow(
+    seen: Seen | None,
+    page: EnginePage,
+    *,
+    at_seconds: float,
+    identity: Identity,
+    watching_since_timestamp_seconds: float | None,
+    interval_seconds: float,
+    cancelled_estimate: tuple[str, str] | None = None,
+) -> tuple[Seen, Growth]:
+    """As `grow`, of a page whose numbers are rates per second: rate x the time that it covers.
+
+    What happened in a gap is not known: a rate speaks for one interval before it.
+    """
+    seconds = 0.0 if seen is None else at_seconds - seen.at_seconds
+    covered = min(seconds, 2 * interval_seconds)
+    merged = {key: merge_parts(parts) for key, parts in page.histograms.items()}
+    now = replace(_blank(at_seconds, identity), in_flight=in_flight(page.gauges))
+    return now, Growth(
+        seconds=seconds,
+        counters={key: sum(parts.values()) * covered for key, parts in page.counters.items()},
+        histograms={k: histograms.scale(h, covered) for k, h in merged.items() if h is not None},
+        is_first_sight=seen is None,
+        gap_seconds=seconds - covered,
+    )
+
+
 def between(
     before: EnginePage | None, after: EnginePage, estimate: tuple[str, str] | None
 ) -> Growth:

@@ -85,3 +85,13 @@ def quantile(histogram: Histogram, q: float) -> Quantile | None:
             return Quantile(lower, bound)
         lower = bound
     return Quantile(lower, None)
+
+
+def scale(histogram: Histogram, factor: float) -> Histogram:
+    """Every count, and the sum, times a factor."""
+    return Histogram(
+        histogram.bounds,
+        tuple([count * factor for count in histogram.counts]),
+        histogram.total * factor,
+        None if histogram.sum is None else histogram.sum * factor,
+    )

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from burnmeter import dialects, growth, sli, views
 from burnmeter.model import EnginePage, Growth, Latency
-from burnmeter.normalise import normalise, plan
+from burnmeter.normalise import normalise
 from burnmeter.page import read_page
+from burnmeter.planning import plan
 
 UNNAMED: Final = "unnamed"
 """A model that the page does not name; llama.cpp never does."""
@@ -30,6 +31,7 @@ class Inspection:
     engine: str
     title: str
     role: str
+    vantage: str
     is_difference: bool
     is_restart: bool
     models: Mapping[str, ModelFindings]
@@ -42,7 +44,7 @@ class Inspection:
 def engine_page(text: str, engine: str | None = None) -> EnginePage:
     """A page's text in our words. Raises PageError."""
     page = read_page(text)
-    found = plan(page, dialects.load_all(), engine=engine, name=lambda word: word or UNNAMED)
+    found = plan(page, dialects.load_all(), engine=engine, name=lambda word, _: word or UNNAMED)
     return normalise(page, found)
 
 
@@ -64,6 +66,7 @@ def inspect(text: str, since: str | None = None) -> Inspection:
         engine=after.engine,
         title=dialect.title,
         role=after.role,
+        vantage=after.vantage,
         is_difference=before is not None,
         is_restart=grown.is_restart,
         models={name: _model(name, grown) for name in names},
@@ -101,6 +104,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
     page = {
         "engine": found.engine,
         "role": found.role,
+        "vantage": found.vantage,
         "not_available": dict(found.not_available),
     }
     return {

@@ -51,9 +51,11 @@ class Target:
     name: str
     url: str
     origin: str
-    """`config`, `process` or `simulated`."""
+    """`config`, `process`, `probe` or `simulated`."""
     engine: str | None = None
     """A dialect's name, if the config says so; else the page decides."""
+    role: str | None = None
+    """prefill or decode, if the config or the command line says so; else the page decides."""
     model: str | None = None
     """Our name for the model, if the config says so."""
     served_model: str | None = None
@@ -63,6 +65,27 @@ class Target:
     started_timestamp_seconds: float | None = None
     token_file: str | None = None
     token_environment: str | None = None
+    least_interval_seconds: float | None = None
+    """It is not read more often than this; None: at every tick."""
+    is_only_reader: bool = False
+    """The config says that nobody else reads it, so a page that reading empties may be read."""
+
+
+class ServedModel(NamedTuple):
+    """One entry of an engine's list of models."""
+
+    id: str
+    root: str | None
+    """What it was loaded from."""
+    parent: str | None
+    """The model that it adapts (LoRA); None: it is one itself."""
+
+
+class About(NamedTuple):
+    """What an engine says of itself beside its page."""
+
+    version: str | None = None
+    models: tuple[ServedModel, ...] = ()
 
 
 class PageReading(NamedTuple):
@@ -77,6 +100,8 @@ class PageReading(NamedTuple):
     text: str | None
     failure: Failure | None
     body_bytes: int = 0
+    about: About | None = None
+    """None: it was not asked, or did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +190,18 @@ class ProcessHint:
     """Flags whose value is our best word for the model, best first."""
     has_positional_model: bool = False
     """`vllm serve MODEL`: the first word after the pattern's match is the model."""
+    title: str | None = None
+    """The program for people, where several share a dialect (Ollama, BitNet); None: the engine."""
+    is_read: bool = True
+    """False: it has no page of its own; `doctor` says what would help."""
+    role_patterns: Mapping[str, str] = field(default_factory=dict)
+    """Role -> regular expression that tells it from the command line."""
+    has_metrics: bool = True
+    """Whether it shows metrics unless a flag says otherwise."""
+    metrics_patterns: tuple[str, ...] = ()
+    """Regular expressions of the flags that turn them the other way."""
+    metrics_remedy: str | None = None
+    """For people: what turns them on."""
 
 
 # --- what normalise makes of a page ------------------------------------------------------------
@@ -196,7 +233,9 @@ class EnginePage:
 
     engine: str
     role: str
-    """engine, router, simulator or unknown."""
+    """engine, prefill, decode, worker, router, gateway, simulator or probe."""
+    vantage: str
+    """Where it counts: engine, gateway (before the engines) or probe (a client of ours)."""
     version: str | None
     started_timestamp_seconds: float | None
     counters: Mapping[Key, Mapping[str, float]]
@@ -204,6 +243,10 @@ class EnginePage:
     gauges: Mapping[Key, float]
     not_available: Mapping[str, str]
     """Measure -> why this engine cannot give it."""
+    not_yet: frozenset[str] = frozenset()
+    """Of these, measures that it can give and has counted nothing of."""
+    left_out: frozenset[str] = frozenset()
+    """Of these, what another page counts for the same requests: of a prefill worker its decoder."""
     unknown_families: tuple[str, ...] = ()
     """Families with the engine's prefix that its dialect does not know."""
 
@@ -272,6 +315,8 @@ class Burn:
     state: str
     """good, burning or not_measured."""
     reason: str
+    source: str | None = None
+    """Where its events were counted at the last tick: a vantage, or http; None: nowhere."""
     severity: str | None
     """page or ticket while burning."""
     total: Tally
@@ -342,6 +387,17 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """One model as a gateway or a probe sees it."""
+
+    targets: tuple[str, ...]
+    latencies: Mapping[str, Latency]
+    requests: Mapping[str, float]
+    """As ModelView has them."""
+    tokens: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
     """One model on this node, over the recent window of `recent_seconds`."""
 
@@ -361,7 +417,8 @@ class ModelView:
     error_ratio_lower: float | None
     error_ratio_upper: float | None
     latencies: Mapping[str, Latency]
-    """ttft, itl, tpot, duration, queue, prefill, decode; absent if the engine cannot say."""
+    """ttft, itl, tpot, duration, queue, prefill, decode; absent if nobody can say. Each is from
+    the first vantage that has it: engine, gateway, probe."""
     dollars_per_million_tokens: float | None
     """Recent: dollars of its GPUs, busy and idle, over generated tokens."""
     joules_per_token: float | None
@@ -370,6 +427,8 @@ class ModelView:
     tokens: Mapping[str, float]
     """Kind -> count since first sight."""
     not_available: Mapping[str, str]
+    elsewhere: Mapping[str, "Elsewhere"] = field(default_factory=dict)
+    """Vantage other than the engine -> the same requests as seen there. Never added."""
     history: tuple[Point, ...] = ()
 
 
@@ -382,6 +441,7 @@ class TargetView:
     origin: str
     engine: str | None
     role: str | None
+    vantage: str | None
     version: str | None
     model: str | None
     engine_model: str | None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from burnmeter import attribution, growth, histograms, sli, slo, watch
+from burnmeter import attribution, catalog, growth, histograms, sli, slo, vantage, watch
 from burnmeter.attribution import Portion, Purse, Tenant
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
@@ -34,7 +34,7 @@ from burnmeter.page import Page
 from burnmeter.watch import Look, Terms, Watched
 
 EVENTS_KEPT: Final = 100
-MEASURES: Final = {**INDICATORS, sli.ERRORS: "requests_total"}
+MEASURES: Final = {**INDICATORS, sli.ERRORS: vantage.FAILED}
 """Indicator -> the measure that it needs; availability needs none."""
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ class Readings:
     targets: tuple[Target, ...]
     """Whom we want to see now: from the config and found."""
     pages: Mapping[str, tuple[PageReading, Page | None]]
-    """Name of each target -> its reading and the page in it, if it could be read."""
+    """Name of each target -> its reading and the page in it, if it could be read. A target that it
+    was not time to read has none."""
     gpus: GpuReading | None
     """None: switched off."""
     processes: ProcessReading | None
@@ -77,6 +78,8 @@ class State:
     histograms: Mapping[Key, Histogram] = field(default_factory=dict)
     ledgers: Mapping[tuple[str, str], slo.Ledger] = field(default_factory=dict)
     unmeasured: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """(objective, model) -> who counted its events at the last tick; see model.Burn."""
     purse: Purse = field(default_factory=Purse)
     gpus: Mapping[str, Gpu] = field(default_factory=dict)
     """Every GPU ever seen, as last seen: it is paid for whether or not the driver answers."""
@@ -114,7 +117,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     )
     counters, hists = _totals(state, looks)
     xids, xid_readings, xid_events = _xids(state, gpus.values())
-    ledgers, unmeasured = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
+    kept = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
     now = replace(
         state,
         at_seconds=readings.at_seconds,
@@ -122,8 +125,9 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         watched={name: found.watched for name, found in looks.items()},
         counters=counters,
         histograms=hists,
-        ledgers=ledgers,
-        unmeasured=unmeasured,
+        ledgers={name: one.ledger for name, one in kept.items()},
+        unmeasured={name: one.unmeasured for name, one in kept.items()},
+        sources={name: one.source for name, one in kept.items()},
         purse=purse,
         gpus=gpus,
         portions=portions,
@@ -154,7 +158,8 @@ def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
         if target.model != was.target.model or target.served_model != was.target.served_model:
             was = replace(was, plan=None)
         was = replace(was, target=target)
-        looks[target.name] = watch.look(was, *readings.pages[target.name], terms)
+        read = readings.pages.get(target.name)
+        looks[target.name] = watch.look(was, *read, terms) if read else watch.rest(was)
     for name, was in state.watched.items():
         if name not in looks and was.target.origin != "config":
             gone = watch.vanish(was, readings.at_seconds, terms)
@@ -185,9 +190,14 @@ def _is_busy(found: Look) -> bool | None:
 
 
 @lru_cache(maxsize=50_000)
-def addressed(key: Key, engine: str, target: str) -> Key:
-    """The key with the labels that say where it was counted."""
-    return Key(key.measure, tuple(sorted([*key.labels, ("engine", engine), ("target", target)])))
+def addressed(key: Key, page_engine: str, page_vantage: str, target: str) -> Key:
+    """The key with all that says where it was counted.
+
+    What a gateway or a probe sees has names of its own, so that no sum over a name can take one
+    request twice.
+    """
+    labels = sorted([*key.labels, ("engine", page_engine), ("target", target)])
+    return Key(catalog.seen_from(page_vantage, key.measure), tuple(labels))
 
 
 def _of(held: Mapping[str, Collection[str]], totals: dict[Key, T]) -> dict[Key, T]:
@@ -214,12 +224,12 @@ def _totals(
     for found in looks.values():
         if found.growth is None or found.watched.page is None:
             continue
-        engine, target = found.watched.page.engine, found.watched.target.name
+        page, target = found.watched.page, found.watched.target.name
         for key, grown in found.growth.counters.items():
-            there = addressed(key, engine, target)
+            there = addressed(key, page.engine, page.vantage, target)
             counters[there] = counters.get(there, 0.0) + grown
         for key, more in found.growth.histograms.items():
-            there = addressed(key, engine, target)
+            there = addressed(key, page.engine, page.vantage, target)
             old = hists.get(there)
             # An engine that came back with other buckets begins again, as its own page does: what
             # was counted in the old ones cannot be told in the new.
@@ -249,24 +259,64 @@ def concerns(objective: Objective, model: str) -> bool:
     return all(value == model for name, value in objective.match if name == "model")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What one objective on one model has come to."""
+
+    ledger: slo.Ledger
+    unmeasured: str | None
+    source: str | None
+
+
 def _ledgers(
     state: State, looks: Iterable[Look], at_seconds: float, objectives: Sequence[Objective]
-) -> tuple[dict[tuple[str, str], slo.Ledger], dict[tuple[str, str], str | None]]:
-    ledgers: dict[tuple[str, str], slo.Ledger] = {}
-    reasons: dict[tuple[str, str], str | None] = {}
+) -> dict[tuple[str, str], Kept]:
     by_model: dict[str, list[Look]] = {}
     for found in looks:
         # Split once: models that each look through all growth take the square of it.
         grown = growth.by_model(found.growth) if found.growth is not None else {}
         for model in found.watched.models:
             by_model.setdefault(model, []).append(replace(found, growth=grown.get(model)))
+    kept: dict[tuple[str, str], Kept] = {}
     for objective in objectives:
         for model, of_model in by_model.items():
             if concerns(objective, model):
                 name = objective.name, model
-                tally, seconds, reasons[name] = _sum(objective, model, of_model)
-                ledgers[name] = slo.record(state.ledgers.get(name, ()), at_seconds, tally, seconds)
-    return ledgers, reasons
+                kept[name] = _keep(state, objective, model, of_model, at_seconds)
+    return kept
+
+
+def _keep(
+    state: State, objective: Objective, model: str, looks: Sequence[Look], at_seconds: float
+) -> Kept:
+    name = objective.name, model
+    ledger = state.ledgers.get(name, ())
+    measure = MEASURES.get(objective.indicator)
+    source = vantage.best([found.watched for found in looks], measure)
+    here = [found for found in looks if found.watched.vantage == source]
+    awake = [found for found in here if not found.is_resting]
+    if not awake and ledger:
+        return Kept(
+            ledger=ledger, unmeasured=state.unmeasured.get(name), source=state.sources.get(name)
+        )
+    # Of a prefill and a decode worker only one counts a request that both have seen.
+    own = [found for found in awake if not vantage.leaves_out(found.watched, measure)]
+    tally, seconds, unmeasured = _sum(objective, model, own or awake)
+    if objective.indicator == sli.ERRORS and source == "engine":
+        source = _witness(model, own)
+    return Kept(
+        ledger=slo.record(ledger, at_seconds, tally, seconds),
+        unmeasured=unmeasured,
+        source=source if tally is not None else None,
+    )
+
+
+def _witness(model: str, looks: Iterable[Look]) -> str | None:
+    """engine, or http where the engine itself counts no outcome."""
+    counts: dict[tuple[str, str], float] = {}
+    for found in looks:
+        counts |= sli.outcomes(model, found.growth.counters) if found.growth else {}
+    return sli.witness_of(counts)
 
 
 def _sum(
@@ -280,14 +330,17 @@ def _sum(
     parts: list[Tally] = []
     seconds = 0.0
     dead, missing = None, None
+    measure = MEASURES.get(objective.indicator)
     for found in looks:
         grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
-        part = sli.tally(objective, model, grown, found.slice)
+        part = None
+        if vantage.can_give(found.watched, measure) or measure is None:
+            part = sli.tally(objective, model, grown, found.slice)
         if part is not None:
             parts.append(part)
             seconds = max(seconds, found.slice.seconds)
             continue
-        why = watch.unmeasured(found.watched, MEASURES.get(objective.indicator))
+        why = watch.unmeasured(found.watched, measure)
         if found.watched.is_down:
             dead = dead or why
         else:

@@ -8,11 +8,11 @@ that has only one tick has done nothing that we know of: None, not zero.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from typing import TypeVar
 
-from burnmeter import histograms
+from burnmeter import catalog, histograms
 from burnmeter.growth import model_of
 from burnmeter.model import Histogram, Key, Share, Spend
 from burnmeter.pipeline import Past
@@ -45,6 +45,16 @@ class Recent:
         grown = self.counter(measure, **labels)
         return None if grown is None or self.seconds <= 0 else grown / self.seconds
 
+    def seen_from(self, vantage: str) -> "Recent":
+        """The same model as one vantage counts it, in the measures' plain names."""
+        plain = _plain(vantage)
+        return replace(
+            self,
+            totals=_picked(self.totals, plain),
+            counters=_picked(self.counters, plain),
+            histograms={plain[name]: h for name, h in self.histograms.items() if name in plain},
+        )
+
     def spent(self, what: Callable[[Spend], float | None]) -> float | None:
         """Dollars or joules of the model's GPUs, busy and idle; None if one's are not known."""
         found: list[float] = []
@@ -65,6 +75,22 @@ def by_model(past: Sequence[Past]) -> dict[str, Recent]:
     return {
         model: _recent(model, keys, hists.get(model, ()), shares.get(model, ()), past)
         for model, keys in counters.items()
+    }
+
+
+@cache
+def _plain(vantage: str) -> Mapping[str, str]:
+    """Our name for a measure at a vantage -> its plain name."""
+    metrics = catalog.metrics().values()
+    plain = [metric.measure for metric in metrics if metric.group == catalog.VANTAGES[0]]
+    return {catalog.seen_from(vantage, name): name for name in plain}
+
+
+def _picked(values: Mapping[Key, float], plain: Mapping[str, str]) -> dict[Key, float]:
+    return {
+        Key(plain[key.measure], key.labels): value
+        for key, value in values.items()
+        if key.measure in plain
     }
 
 

@@ -14,6 +14,9 @@ from burnmeter.model import Growth, Key, Objective, Tally
 
 ERRORS = "errors"
 AVAILABILITY = "availability"
+ESTIMATE = "estimate"
+WITNESSES = ("engine", "gateway", "probe", "http")
+"""Who counts requests that went well; HTTP knows least of what was in an answer."""
 
 
 class Slice(NamedTuple):
@@ -41,8 +44,8 @@ def latency(indicator: str, threshold_seconds: float, model: str, growth: Growth
         for key, h in growth.histograms.items()
         if key.measure == measure and model_of(key.labels) == model
     ]
-    if not found:
-        return None
+    if not any(histogram.bounds for histogram in found):
+        return None  # of a mean nobody can tell how many were below anything
     lower = upper = total = 0.0
     for histogram in found:
         at_least, at_most = histograms.below(histogram, threshold_seconds)
@@ -59,16 +62,22 @@ def error_tally(counts: Mapping[tuple[str, str], float]) -> Tally | None:
     """From requests by (outcome, counted_by). None if nobody counts those that went well.
 
     Several witnesses (the engine's finish reasons, HTTP status, admission control) may have seen
-    the same failure: between the largest of them and all together have failed. Lost requests are
-    an estimate, so they count only in the latter; alone they would make every request a bad one.
+    the same failure: between the largest of them and all together have failed. Estimates (requests
+    lost with a dead engine, failures that may be cancellations) count only in the latter.
     """
-    lost = counts.get(("lost", "estimate"), 0.0)
-    good = counts.get(("ok", "engine"))
-    if good is None:
+    witness = witness_of(counts)
+    if witness is None:
         return None
-    witnesses = [count for (outcome, _), count in counts.items() if outcome == "error"]
-    valid = good + sum(witnesses) + lost
-    return Tally(valid, good, valid - max(witnesses, default=0.0))
+    good = counts["ok", witness]
+    failed = {who: count for (outcome, who), count in counts.items() if outcome == "error"}
+    guessed = counts.get(("lost", ESTIMATE), 0.0) + failed.pop(ESTIMATE, 0.0)
+    valid = good + sum(failed.values()) + guessed
+    return Tally(valid, good, valid - max(failed.values(), default=0.0))
+
+
+def witness_of(counts: Mapping[tuple[str, str], float]) -> str | None:
+    """Who counted the requests that went well, in the order in which they are believed."""
+    return next((who for who in WITNESSES if ("ok", who) in counts), None)
 
 
 def by_outcome(counts: Mapping[tuple[str, str], float]) -> dict[str, float]:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from burnmeter import histograms, names, pipeline, recent, sli, slo
+from burnmeter import histograms, names, pipeline, recent, sli, slo, vantage
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
     Burn,
+    Elsewhere,
     Event,
     GpuView,
     Health,
@@ -68,12 +69,15 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
     """Every objective on every model it is about."""
     by_name = {objective.name: objective for objective in objectives}
     return tuple(
-        slo.burn(
-            by_name[name],
-            model,
-            ledger,
-            unmeasured=state.unmeasured.get((name, model)),
-            counts_events=by_name[name].indicator != "availability",
+        replace(
+            slo.burn(
+                by_name[name],
+                model,
+                ledger,
+                unmeasured=state.unmeasured.get((name, model)),
+                counts_events=by_name[name].indicator != "availability",
+            ),
+            source=state.sources.get((name, model)),
         )
         for (name, model), ledger in sorted(state.ledgers.items())
         if name in by_name
@@ -116,8 +120,9 @@ def error_ratio(recent_: Recent) -> tuple[float | None, float | None]:
 
 def _gauge(watched: Sequence[Watched], measure: str, model: str) -> list[float]:
     key = Key(measure, (("model", model),))
-    pages = [one.page for one in watched if one.is_up and one.page is not None]
-    return [page.gauges[key] for page in pages if key in page.gauges]
+    nearest = vantage.best(watched, measure)
+    pages = [one.page for one in watched if one.is_up and one.vantage == nearest]
+    return [page.gauges[key] for page in pages if page is not None and key in page.gauges]
 
 
 def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str]:
@@ -169,8 +174,11 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
     model = did.model
     ours = [b for b in frame.burns if b.model == model]
     state, reason = _state(watched, ours)
-    lower, upper = error_ratio(did)
-    generated = did.counter("tokens_total", kind="generated")
+    seen = {v: did.seen_from(v) for v in vantage.NEAREST_FIRST}
+    nearest = {m: seen[vantage.best(watched, m) or "engine"] for m in _wanted()}
+    tokens, requests = nearest["tokens_total"], nearest["requests_total"]
+    lower, upper = _errors(nearest[vantage.FAILED], watched)
+    generated = tokens.counter("tokens_total", kind="generated")
     kv = _gauge(watched, "kv_cache_used_ratio", model)
     running = _gauge(watched, "running_requests", model)
     waiting = _gauge(watched, "waiting_requests", model)
@@ -184,32 +192,70 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
         running=sum(running) if running else None,
         waiting=sum(waiting) if waiting else None,
         kv_cache_used_ratio=max(kv) if kv else None,
-        generated_tokens_per_second=did.rate("tokens_total", kind="generated"),
-        prompt_tokens_per_second=did.rate("tokens_total", kind="prompt"),
-        requests_per_second=did.rate("requests_total", outcome="ok", counted_by="engine"),
+        generated_tokens_per_second=tokens.rate("tokens_total", kind="generated"),
+        prompt_tokens_per_second=tokens.rate("tokens_total", kind="prompt"),
+        requests_per_second=_finished(requests),
         error_ratio_lower=lower,
         error_ratio_upper=upper,
         latencies={
-            short: latency(did.histograms[measure])
+            short: latency(nearest[measure].histograms[measure])
             for short, measure in LATENCIES.items()
-            if measure in did.histograms
+            if measure in nearest[measure].histograms
         },
         dollars_per_million_tokens=_per(
             did.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
         ),
         joules_per_token=_per(did.spent(lambda spend: spend.joules), generated),
-        requests=sli.by_outcome(sli.outcomes(model, did.totals)),
-        tokens={
-            dict(key.labels)["kind"]: value
-            for key, value in did.totals.items()
-            if key.measure == "tokens_total"
-        },
+        requests=sli.by_outcome(sli.outcomes(model, requests.totals)),
+        tokens=_tokens(tokens),
         not_available=_not_available(watched),
+        elsewhere={
+            where: _elsewhere(seen[where], [one for one in watched if one.vantage == where])
+            for where in vantage.NEAREST_FIRST[1:]
+            if any(one.vantage == where for one in watched)
+        },
+    )
+
+
+def _wanted() -> tuple[str, ...]:
+    return ("tokens_total", "requests_total", vantage.FAILED, *LATENCIES.values())
+
+
+def _errors(did: Recent, watched: Sequence[Watched]) -> tuple[float | None, float | None]:
+    """The error ratio of what counts failures; unknown where nobody does."""
+    able = any(vantage.can_give(one, vantage.FAILED) for one in watched)
+    return error_ratio(did) if able else (None, None)
+
+
+def _finished(did: Recent) -> float | None:
+    """Requests that went well per second, by the witness that is believed first."""
+    witness = sli.witness_of(sli.outcomes(did.model, did.counters))
+    return did.rate("requests_total", outcome="ok", counted_by=witness) if witness else None
+
+
+def _tokens(did: Recent) -> dict[str, float]:
+    return {
+        dict(key.labels)["kind"]: value
+        for key, value in did.totals.items()
+        if key.measure == "tokens_total"
+    }
+
+
+def _elsewhere(did: Recent, watched: Sequence[Watched]) -> Elsewhere:
+    return Elsewhere(
+        targets=tuple(one.target.name for one in watched),
+        latencies={
+            short: latency(did.histograms[measure])
+            for short, measure in LATENCIES.items()
+            if measure in did.histograms
+        },
+        requests=sli.by_outcome(sli.outcomes(did.model, did.totals)),
+        tokens=_tokens(did),
     )
 
 
 def _not_available(watched: Sequence[Watched]) -> dict[str, str]:
-    """What none of the model's targets can give."""
+    """What none of the model's targets can give, and why not; of the nearest, in its words."""
     pages = [one.page.not_available for one in watched if one.page is not None]
     return {m: why for m, why in pages[0].items() if all(m in p for p in pages)} if pages else {}
 
@@ -260,6 +306,7 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         origin=one.target.origin,
         engine=one.page.engine if one.page else one.target.engine,
         role=one.page.role if one.page else None,
+        vantage=one.page.vantage if one.page else None,
         version=one.page.version if one.page else None,
         model=names.cut(", ".join(one.models)) or None,
         engine_model=names.cut(", ".join(words)) or None,
@@ -291,7 +338,7 @@ def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
 
 def _gauges(watched: Iterable[Watched]) -> dict[Key, float]:
     return {
-        pipeline.addressed(key, one.page.engine, one.target.name): value
+        pipeline.addressed(key, one.page.engine, one.page.vantage, one.target.name): value
         for one in watched
         if one.is_up and one.page is not None
         for key, value in one.page.gauges.items()

@@ -8,16 +8,18 @@ What it last held before it fell silent is remembered, so a stall is known again
 after a page that could not be read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from burnmeter import growth, names
 from burnmeter.dialects import Dialect
 from burnmeter.errors import PageError
-from burnmeter.model import EnginePage, Failure, Growth, PageReading, Target
-from burnmeter.normalise import Plan, normalise, plan
+from burnmeter.model import About, EnginePage, Failure, Growth, PageReading, Target
+from burnmeter.naming import model_namer
+from burnmeter.normalise import normalise
 from burnmeter.page import Page
+from burnmeter.planning import Plan, plan
 from burnmeter.sli import Slice
 
 DOWN_KINDS: Final = {"refused", "timeout", "unreachable", "gone"}
@@ -73,6 +75,15 @@ class Watched:
     """What its GPUs are charged to: its model, or all of them."""
     tenants_held: Mapping[str, float] = field(default_factory=dict)
     """The same for what its GPUs were charged to."""
+    about: About | None = None
+    """What it last said of itself."""
+
+    @property
+    def vantage(self) -> str:
+        """Where it counts: engine, gateway or probe."""
+        if self.page is not None:
+            return self.page.vantage
+        return "probe" if self.target.origin == "probe" else "engine"
 
     @property
     def is_up(self) -> bool:
@@ -118,30 +129,20 @@ class Look:
     slice: Slice
     events: tuple[tuple[str, str], ...]
     """(kind, text), for people."""
+    is_resting: bool = False
+    """It was not its turn to be read: nothing is known that was not known before."""
 
 
-def model_namer(target: Target, model_names: Mapping[str, str]) -> Callable[[str], str]:
-    """How this target's word for a model becomes ours.
-
-    In this order: the config's word for the target, the config's mapping of the engine's word, of
-    the served name, the served name of a page without a word, the engine's word, the target's name.
-    """
-
-    def name(word: str) -> str:
-        served = target.served_model
-        if target.model is not None:
-            return target.model
-        if word in model_names:
-            return model_names[word]
-        if served is not None and served in model_names:
-            return model_names[served]
-        return word or served or target.name
-
-    return name
+def rest(was: Watched) -> Look:
+    """A target that was not to be read at this tick."""
+    return Look(watched=was, growth=None, slice=Slice(0.0, None), events=(), is_resting=True)
 
 
 def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) -> Look:
     """Take in one reading. `page` is its text as read, None if none could be read."""
+    about = reading.about if reading.about is not None else was.about
+    if about != was.about:  # It may name its model otherwise.
+        was = replace(was, about=about, plan=None)
     failure, new_plan = reading.failure, was.plan
     if page is not None:
         try:
@@ -160,7 +161,10 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
     base = _named(base, reading.at_seconds, terms)
     if page is None or new_plan is None:
         return _missed(was, base, reading.at_seconds, terms)
-    return _met(was, base, normalise(page, new_plan), reading.at_seconds, terms)
+    said = normalise(page, new_plan)
+    if about is not None:
+        said = replace(said, version=about.version)
+    return _met(was, base, said, reading.at_seconds, terms)
 
 
 def vanish(was: Watched, at_seconds: float, terms: Terms) -> Look:
@@ -190,7 +194,8 @@ def _plan(was: Watched, page: Page, terms: Terms) -> Plan:
         page,
         terms.dialects,
         engine=was.target.engine,
-        name=model_namer(was.target, terms.model_names),
+        role=was.target.role,
+        name=model_namer(was.target, terms.model_names, was.about),
         admit=lambda wanted: names.admit(wanted, held, most),
     )
 
@@ -232,7 +237,8 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
 def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms: Terms) -> Look:
     """A page: what grew, and whether anything moved."""
     target, dialect = now.target, terms.dialects[page.engine]
-    seen, grown = growth.grow(
+    grow = growth.flow if dialect.is_per_second else growth.grow
+    seen, grown = grow(
         was.seen,
         page,
         at_seconds=at_seconds,
@@ -240,7 +246,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
             page.started_timestamp_seconds, target.pid, target.started_timestamp_seconds
         ),
         watching_since_timestamp_seconds=terms.watching_since_timestamp_seconds,
-        interval_seconds=terms.interval_seconds,
+        interval_seconds=interval_seconds(target, terms),
         cancelled_estimate=dialect.cancelled_estimate,
     )
     progress = _progress(page, dialect)
@@ -257,7 +263,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         misses=0,
         restarts=now.restarts + grown.is_restart,
     )
-    now = replace(now, is_stalled=_is_stalled(now, at_seconds, terms))
+    now = replace(now, is_stalled=_is_stalled(now, dialect, at_seconds, terms))
     return Look(
         watched=now,
         growth=grown,
@@ -273,20 +279,26 @@ def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
     return (*counters, *(v for key, v in page.gauges.items() if key.measure in wanted))
 
 
-def _is_stalled(now: Watched, at_seconds: float, terms: Terms) -> bool | None:
+def _is_stalled(now: Watched, dialect: Dialect, at_seconds: float, terms: Terms) -> bool | None:
     """Requests run or wait, and nothing moves. None: the engine does not say what it holds."""
     held = now.held
-    if held is None or now.moved_at_seconds is None:
+    if held is None or now.moved_at_seconds is None or dialect.stall_unknown is not None:
         return None
-    still_seconds = at_seconds - now.moved_at_seconds + JITTER_RATIO * terms.interval_seconds
-    return held > 0 and still_seconds >= terms.stalled_after_seconds
+    early = JITTER_RATIO * interval_seconds(now.target, terms)
+    still_seconds = at_seconds - now.moved_at_seconds + early
+    return held > 0 and still_seconds >= terms.stalled_after_seconds + dialect.stale_seconds
+
+
+def interval_seconds(target: Target, terms: Terms) -> float:
+    """How often a target is read."""
+    return max(terms.interval_seconds, target.least_interval_seconds or 0.0)
 
 
 def _slice(was: Watched, at_seconds: float, is_good: bool | None, terms: Terms) -> Slice:
     if was.looked_at_seconds is None:
         return Slice(0.0, is_good)
     seconds = at_seconds - was.looked_at_seconds
-    watched = seconds <= MISSED_INTERVALS * terms.interval_seconds
+    watched = seconds <= MISSED_INTERVALS * interval_seconds(was.target, terms)
     return Slice(seconds, is_good if watched else None)
 
 
@@ -325,5 +337,8 @@ def unmeasured(watched: Watched, measure: str | None) -> str:
         return f"{name}: {watched.failure.message}"
     if measure is None:
         return f"{name}: it was not watched for a while"
-    why = page.not_available.get(measure) if page is not None else "not read yet"
+    if page is None:
+        return f"{name}: not read yet"
+    reasons = page.not_available
+    why = reasons.get(measure) or reasons.get(measure.partition("{")[0])
     return f"{name}: {why or 'nothing was counted'}"

@@ -9,14 +9,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from burnmeter.dialects.parsing import parse
+from burnmeter.dialects.parsing import base_of, parse
 from burnmeter.dialects.recognition import recognise, role_of
-from burnmeter.dialects.schema import Dialect, Hint, Measure, Role, Rule
+from burnmeter.dialects.schema import Asks, Dialect, Hint, Mark, Measure, Role, Rule
 
 __all__ = [
     "INDICATORS",
+    "Asks",
     "Dialect",
     "Hint",
+    "Mark",
     "Measure",
     "Role",
     "Rule",
@@ -41,9 +43,13 @@ INDICATORS: Final = {
 def load_all() -> Mapping[str, Dialect]:
     """Every dialect that ships with the program, by engine."""
     folder = files("burnmeter").joinpath("dialects")
-    paths = [path for path in folder.iterdir() if path.name.endswith(".yaml")]
-    parsed = [parse(path.read_text("utf-8"), path.name) for path in paths]
-    return {d.engine: d for d in sorted(parsed, key=lambda dialect: dialect.engine)}
+    texts = {p.name: p.read_text("utf-8") for p in folder.iterdir() if p.name.endswith(".yaml")}
+    found: dict[str, Dialect] = {}
+    # What is like another is read after it.
+    for name in sorted(texts, key=lambda name: base_of(texts[name], name) is not None):
+        dialect = parse(texts[name], name, found)
+        found[dialect.engine] = dialect
+    return dict(sorted(found.items()))
 
 
 def bounds_by_engine() -> dict[str, dict[str, tuple[float, ...]]]:

@@ -10,52 +10,109 @@ from typing import Final
 
 from burnmeter import catalog, located, units
 from burnmeter.dialects.rows import Row
-from burnmeter.dialects.schema import Dialect, Hint, Measure, Role, Rule
+from burnmeter.dialects.schema import Asks, Dialect, Hint, Mark, Measure, Role, Rule
+from burnmeter.dialects.spelling import respelled
 from burnmeter.errors import DialectError
 from burnmeter.model import ProcessHint
 
 MERGES: Final = ("sum", "max")
+TURNS: Final = {"first": -1, "last": 1}
+VANTAGES: Final = catalog.VANTAGES
 
 
-def parse(text: str, file: str = "dialect") -> Dialect:
-    """One dialect file's text -> Dialect. Raises DialectError with file, line and key."""
+def parse(text: str, file: str = "dialect", bases: Mapping[str, Dialect] | None = None) -> Dialect:
+    """One dialect file's text -> Dialect. Raises DialectError with file, line and key.
+
+    `bases`: dialects that it may be `like`, by engine.
+    """
     value, problems = located.read(text, file)
     if value is None or problems:
         raise DialectError("\n".join(map(str, problems)))
     row = Row(value, "", file)
-    dialect = _dialect(row, text)
+    base = row.child("like", lambda like: _base(like, bases or {}))
+    dialect = _dialect(row, text, base)
     row.end()
     return dialect
 
 
-def _dialect(row: Row, text: str) -> Dialect:
-    known = row.child("measures", lambda rows: {n: _measure(rows, n) for n in rows.lines})
-    measures = known or {}
+def base_of(text: str, file: str) -> str | None:
+    """The engine whose dialect must be read before this one."""
+    value, _ = located.read(text, file)
+    for key in ("like", "engine"):
+        if value is None or not isinstance(value.value, Mapping) or key not in value.value:
+            return None
+        value = value.value[key].value
+    return value.text if value is not None else None
+
+
+def _base(row: Row, bases: Mapping[str, Dialect]) -> Dialect:
+    engine = row.one_of("engine", tuple(bases))
+    return respelled(bases[engine], row.lists("spell"), has_twins=row.flag("twins", default=False))
+
+
+def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
+    vantage = _vantage(row, VANTAGES[0])
+    read = row.child("measures", lambda rows: {n: _measure(rows, n, vantage) for n in rows.lines})
+    measures = {**(base.measures if base else {}), **(read or {})}
     engine = row.text("engine")
     return Dialect(
         engine=engine,
         title=row.text("title"),
-        recognise=row.text("recognise"),
+        versions=row.text("versions"),
+        recognise=_marks(row),
+        turn=TURNS[row.one_of("asked", tuple(TURNS))] if "asked" in row.rest else 0,
         prefixes=row.texts("prefixes"),
         start=row.maybe_text("start"),
         model_labels=row.texts("model_labels"),
+        no_model=row.texts("no_model"),
+        vantage=vantage,
         roles=tuple(_role(role) for role in row.rows("roles")),
-        process=row.child("process", lambda process: _process(process, engine)),
+        processes=tuple(_process(process, engine) for process in row.rows("processes")),
+        asks=row.child("asks", _asks) or Asks(version_path=None, version_key="", models_path=None),
+        copies=row.texts("copies"),
+        totals=tuple(sorted(row.mapping("totals").items())),
+        stages=tuple(row.lists("stages").items()),
+        is_per_second=row.flag("is_per_second", default=False),
+        stale_seconds=float(row.whole("stale_seconds") or 0),
+        stall_unknown=row.maybe_text("stall_unknown"),
         measures=measures,
         cancelled_estimate=row.child("cancelled_estimate", lambda two: _estimate(two, measures)),
         progress=_progress(row, measures),
-        not_available=_not_available(row),
+        not_available={**(base.not_available if base else {}), **_not_available(row)},
         hints=tuple(Hint(only=h.texts("only"), says=h.text("says")) for h in row.rows("hints")),
-        ignored=row.texts("ignored"),
+        ignored=(*(base.ignored if base else ()), *row.texts("ignored")),
         source=text,
     )
 
 
-def _measure(rows: Row, name: str) -> Measure:
+def _marks(row: Row) -> tuple[Mark, ...]:
+    found = []
+    for mark in row.rows("recognise"):
+        found.append(Mark(names=mark.texts("names"), labels=mark.texts("labels")))
+        if not found[-1].names:
+            raise mark.error(mark.line, "at least one name is needed", "names")
+    if not found:
+        raise row.error(row.line, "says by no name how its page is known", "recognise")
+    return tuple(found)
+
+
+def _vantage(row: Row, default: str) -> str:
+    return row.one_of("vantage", VANTAGES) if "vantage" in row.rest else default
+
+
+def _asks(row: Row) -> Asks:
+    return Asks(
+        version_path=row.maybe_text("version_path"),
+        version_key=row.maybe_text("version_key") or "version",
+        models_path=row.maybe_text("models_path"),
+    )
+
+
+def _measure(rows: Row, name: str, vantage: str) -> Measure:
     row = rows.row(name)
-    metric = catalog.measure(name)
+    metric = catalog.measure(name, vantage)
     if metric is None:
-        raise row.error(row.line, "no engine metric of this name is in catalog.yaml")
+        raise row.error(row.line, f"no {vantage} metric of this name is in catalog.yaml")
     kind = row.one_of("kind", ("counter", "gauge", "histogram"))
     base, factor = units.FACTORS[row.one_of("unit", tuple(units.FACTORS))]
     if (metric.kind, metric.unit) != (kind, base):
@@ -70,9 +127,10 @@ def _measure(rows: Row, name: str) -> Measure:
         observed=row.text("observed"),
         means=row.text("means"),
         bounds=_bounds(row),
-        rules=tuple(_rule(rule, own) for rule in row.rows("from")),
+        rules=tuple(_rule(rule, own, kind) for rule in row.rows("from")),
         only_with=row.maybe_text("only_with"),
         precision_digits=row.whole("precision_digits"),
+        buckets_by=row.maybe_text("buckets_by"),
     )
     if not measure.rules:
         raise row.error(row.line, "at least one rule is needed", "from")
@@ -80,15 +138,18 @@ def _measure(rows: Row, name: str) -> Measure:
     return measure
 
 
-def _rule(row: Row, own: set[str]) -> Rule:
+def _rule(row: Row, own: set[str], kind: str) -> Rule:
     rule = Rule(
         names=row.texts("names"),
+        sum=row.texts("sum"),
+        count=row.texts("count"),
         match={label: _pattern(row, text) for label, text in row.mapping("match").items()},
         labels=tuple(sorted(row.mapping("set").items())),
         keep=row.texts("keep"),
     )
-    if not rule.names:
-        raise row.error(row.line, "at least one name is needed", "names")
+    if not rule.names and not (rule.sum and rule.count and kind == "histogram"):
+        text = "at least one name is needed; of a histogram, or both `sum` and `count`"
+        raise row.error(row.line, text, "names")
     labels = {key for key, _ in rule.labels} | set(rule.keep)
     if labels != own:
         text = f"gives the labels {sorted(labels)}; catalog.yaml has {sorted(own)}"
@@ -112,17 +173,17 @@ def _bounds(row: Row) -> tuple[float, ...]:
 
 
 def _role(row: Row) -> Role:
-    role = Role(
+    return Role(
         role=row.text("role"),
         says=row.text("says"),
         families=row.texts("families"),
         labels=row.texts("labels"),
         lacks=row.texts("lacks"),
+        values=tuple(sorted(row.mapping("values").items())),
+        vantage=_vantage(row, ""),
         is_counted=row.flag("is_counted", default=True),
+        leaves_out=row.texts("leaves_out"),
     )
-    if not (role.families or role.labels or role.lacks):
-        raise row.error(row.line, "needs `families`, `labels` or `lacks` to be told by")
-    return role
 
 
 def _process(row: Row, engine: str) -> ProcessHint:
@@ -137,6 +198,14 @@ def _process(row: Row, engine: str) -> ProcessHint:
         path=row.text("path"),
         model_flags=row.texts("model_flags"),
         has_positional_model=row.flag("has_positional_model", default=False),
+        title=row.maybe_text("title"),
+        is_read=row.flag("is_read", default=True),
+        role_patterns={
+            role: _pattern(row, text).pattern for role, text in row.mapping("role_patterns").items()
+        },
+        has_metrics=row.flag("has_metrics", default=True),
+        metrics_patterns=tuple(_pattern(row, t).pattern for t in row.texts("metrics_patterns")),
+        metrics_remedy=row.maybe_text("metrics_remedy"),
     )
 
 

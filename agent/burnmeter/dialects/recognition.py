@@ -4,55 +4,98 @@ All knowledge is in the dialects; here they are only asked in turn.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
-from burnmeter.dialects.schema import Dialect, Role, fits
+from burnmeter.dialects.schema import Dialect, Mark, Role, fits
 from burnmeter.errors import PageError
 
 SHOWN_BEGINNINGS: Final = 8
-ENGINE: Final = Role(role="engine", says="", families=(), labels=(), lacks=(), is_counted=True)
-"""The role of a page that fits no look-alike."""
+ENGINE: Final = Role(
+    role="engine",
+    says="",
+    families=(),
+    labels=(),
+    lacks=(),
+    values=(),
+    vantage="",
+    is_counted=True,
+    leaves_out=(),
+)
+"""The role of a page that fits no other."""
+Labelled = Mapping[str, Collection[Mapping[str, str]]]
+"""Name of a series or family -> the labels of each series of that name."""
 
 
 def recognise(
-    names: Collection[str], dialects: Mapping[str, Dialect], engine: str | None = None
+    page: Labelled, dialects: Mapping[str, Dialect], engine: str | None = None
 ) -> Dialect:
     """The dialect a page speaks; `engine` is the only one that will do. Raises PageError.
 
-    `names` are the page's series and its families: the Rust frontend of vLLM declares families
-    long before it has anything to count.
+    Its families count as well as its series: the Rust frontend of vLLM declares families long
+    before it has anything to count. Of several that fit, the first by `turn` is taken.
     """
     asked = dialects.values() if engine is None else (dialects[engine],)
-    for dialect in asked:
-        if any(name.startswith(dialect.recognise) for name in names):
+    for dialect in sorted(asked, key=lambda dialect: dialect.turn):
+        if any(_has(page, mark) for mark in dialect.recognise):
             return dialect
-    raise PageError("unknown_engine", _unknown(names, dialects, engine))
+    raise PageError("unknown_engine", _unknown(page.keys(), dialects, engine))
 
 
-def role_of(dialect: Dialect, names: Collection[str], own: Collection[Collection[str]]) -> Role:
-    """The first look-alike that fits. `own`: the label names of each series with the prefix."""
-    labels = set(map(frozenset, own))
-    return next((role for role in dialect.roles if _is(role, names, labels)), ENGINE)
+def _has(page: Labelled, mark: Mark) -> bool:
+    wanted = set(mark.labels)
+    return any(
+        any(fits(pattern, name) for pattern in mark.names)
+        and (not wanted or any(labels.keys() >= wanted for labels in rows))
+        for name, rows in page.items()
+    )
 
 
-def _is(role: Role, names: Collection[str], labels: set[frozenset[str]]) -> bool:
+def role_of(
+    dialect: Dialect,
+    names: Collection[str],
+    own: Collection[Mapping[str, str]],
+    said: str | None = None,
+) -> Role:
+    """The first role that fits. `own`: the labels of each of the engine's own series.
+
+    `said`: what the config or the command line calls it; the page cannot know better, but for a
+    look-alike that counts for nothing.
+    """
+    labels = [dict(pairs) for pairs in {tuple(sorted(found.items())) for found in own}]
+    told = (role for role in dialect.roles if role.is_told_by_page and _is(role, names, labels))
+    seen = next(told, ENGINE)
+    if said is None or not seen.is_counted:
+        return seen
+    unknown = replace(ENGINE, role=said)
+    return next((role for role in dialect.roles if role.role == said), unknown)
+
+
+def _is(role: Role, names: Collection[str], labels: Collection[Mapping[str, str]]) -> bool:
     has_family = any(fits(pattern, name) for pattern in role.families for name in names)
-    has_labels = any(found.issuperset(role.labels) for found in labels)
-    has_none = not any(found.intersection(role.lacks) for found in labels)
-    return (has_family or not role.families) and (has_labels or not role.labels) and has_none
+    has_labels = any(found.keys() >= set(role.labels) for found in labels)
+    has_none = not any(label in found for found in labels for label in role.lacks)
+    has_values = any(found.items() >= set(role.values) for found in labels)
+    return (
+        (has_family or not role.families)
+        and (has_labels or not role.labels)
+        and has_none
+        and (has_values or not role.values)
+    )
 
 
 def _unknown(names: Collection[str], dialects: Mapping[str, Dialect], engine: str | None) -> str:
     """Why it is none of ours: what was seen, what we look for, and what often lies behind it."""
-    wanted = dialects.values() if engine is None else (dialects[engine],)
-    known = ", ".join(f"{d.title} (`{d.recognise}`)" for d in wanted)
+    wanted = list(dialects.values()) if engine is None else [dialects[engine]]
+    known = ", ".join(sorted((dialect.title for dialect in wanted), key=str.lower))
     beginnings = sorted({_beginning(name) for name in names})
     shown = ", ".join(f"`{word}`" for word in beginnings[:SHOWN_BEGINNINGS])
     more = len(beginnings) - SHOWN_BEGINNINGS
     seen = "there are no samples on it" if not names else f"its names begin with {shown}"
     seen += f" and {more} more" if more > 0 else ""
     hints = [h.says for d in wanted for h in d.hints if all(n.startswith(h.only) for n in names)]
-    return ". ".join([f"this page is not from {known}: {seen}", *hints])
+    nobody = "no engine that we know made this page" if engine is None else "it is another's page"
+    return ". ".join([f"{nobody}: {seen}; known: {known}", *hints])
 
 
 def _beginning(name: str) -> str:

@@ -107,6 +107,11 @@ class Row:
         """Texts by name; absent is empty."""
         return self.child(key, lambda row: {name: row.text(name) for name in row.lines}) or {}
 
+    def lists(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Lists of texts by name; absent is empty."""
+        read = self.child(key, lambda row: {name: row.texts(name) for name in row.lines})
+        return read or {}
+
     def row(self, key: str) -> "Row":
         """The mapping at a key; whoever reads it calls end()."""
         return Row(self.need(key), located.step(self.where, key), self.file, self.lines.get(key))

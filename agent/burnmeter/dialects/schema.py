@@ -6,8 +6,19 @@ parsing.py makes them, README.md explains each key.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from burnmeter.model import ProcessHint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a page is known by: a series whose name and labels are like this."""
+
+    names: tuple[str, ...]
+    """Of one of these names; a `*` stands for anything."""
+    labels: tuple[str, ...]
+    """It has all of these labels; any name without labels will do if none is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +26,11 @@ class Rule:
     """One way from an engine's series to one of our keys."""
 
     names: tuple[str, ...]
-    """Newest first; the first that a page has is used, never two."""
+    """Newest first; the first that a page has is used, never two. Empty if `sum` is given."""
+    sum: tuple[str, ...]
+    """A histogram without buckets: the counter of all that was measured, newest name first ..."""
+    count: tuple[str, ...]
+    """... and that of how many there were. Only a mean comes of the two."""
     match: Mapping[str, re.Pattern[str]]
     """Label -> pattern that must fit the whole value."""
     labels: tuple[tuple[str, str], ...]
@@ -42,6 +57,8 @@ class Measure:
     """What must be switched on before a page has it; None: a page should have it."""
     precision_digits: int | None
     """Significant digits that the engine prints; None: all of them."""
+    buckets_by: str | None
+    """The engine's own flag for other buckets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +70,22 @@ class Role:
     families: tuple[str, ...]
     """The page has one of these; a `*` stands for anything. Empty: not asked."""
     labels: tuple[str, ...]
-    """One series with the engine's prefix has all of these."""
+    """One of the engine's own series has all of these."""
     lacks: tuple[str, ...]
-    """No series with the engine's prefix has any of these."""
+    """None of the engine's own series has any of these."""
+    values: tuple[tuple[str, str], ...]
+    """One of the engine's own series has these labels with these values."""
+    vantage: str
+    """Where its counts are taken: engine, gateway or probe."""
     is_counted: bool
     """Whether its numbers are its own. A router's are its engines', and would count twice."""
+    leaves_out: tuple[str, ...]
+    """Measures, or `measure{label=value}`, that another page counts for the same requests."""
+
+    @property
+    def is_told_by_page(self) -> bool:
+        """Whether a page alone shows it; else only a config or a command line does."""
+        return bool(self.families or self.labels or self.lacks or self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +98,51 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asks:
+    """Where else the engine says who it is; paths on the page's host, None: nowhere."""
+
+    version_path: str | None
+    version_key: str
+    """Of the JSON object at `version_path`."""
+    models_path: str | None
+    """An OpenAI-compatible list of models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """All that is known of one engine's page."""
 
     engine: str
     title: str
-    recognise: str
+    versions: str
+    """Which of the engine's versions are known, for people."""
+    recognise: tuple[Mark, ...]
+    """A page that has one of these speaks this dialect."""
+    turn: int
+    """When it is asked whether a page is its own: -1 before others that it looks like, 1 after
+    those that it wraps, whose families on its page tell more."""
     prefixes: tuple[str, ...]
     start: str | None
     model_labels: tuple[str, ...]
+    no_model: tuple[str, ...]
+    """Values of those labels that name nothing."""
+    vantage: str
+    """Where its counts are taken, unless a role says otherwise: engine, gateway or probe."""
     roles: tuple[Role, ...]
-    process: ProcessHint | None
+    processes: tuple[ProcessHint, ...]
+    asks: Asks
+    copies: tuple[str, ...]
+    """Labels that tell copies of one number apart (a tensor-parallel rank): one of them counts."""
+    totals: tuple[tuple[str, str], ...]
+    """Label and the value with which a row is the sum of its siblings: it alone counts."""
+    stages: tuple[tuple[str, tuple[str, ...]], ...]
+    """Label and values that are stages of the same request: the first that is there counts."""
+    is_per_second: bool
+    """Its counters and histograms are rates per second, not counts since the start."""
+    stale_seconds: float
+    """How old its gauges may be while it is well."""
+    stall_unknown: str | None
+    """Why its page cannot show a stall; None: it can."""
     measures: Mapping[str, Measure]
     cancelled_estimate: tuple[str, str] | None
     """Measures (first token, finish) whose gap is the requests that ended without a trace."""
@@ -94,8 +156,15 @@ class Dialect:
     @property
     def wanted(self) -> frozenset[str]:
         """Every engine's name that some rule asks for."""
-        rules = (rule for measure in self.measures.values() for rule in measure.rules)
-        return frozenset(name for rule in rules for name in rule.names)
+        rules = [rule for measure in self.measures.values() for rule in measure.rules]
+        return frozenset(name for r in rules for name in (*r.names, *r.sum, *r.count))
+
+    def is_own(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a series is one that this dialect is known by."""
+        return any(
+            any(fits(pattern, name) for pattern in mark.names) and labels.keys() >= set(mark.labels)
+            for mark in self.recognise
+        )
 
     def is_ignored(self, family: str) -> bool:
         """Whether `family` is known and not wanted; OpenMetrics writes it without `_total`."""
@@ -106,4 +175,9 @@ class Dialect:
 
 def fits(pattern: str, name: str) -> bool:
     """Whether a name fits a pattern in which only `*` is special."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
+    return _compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=2000)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", ".*"), re.DOTALL)

@@ -103,6 +103,7 @@ def _target(view: TargetView) -> Iterator[Row]:
     info = {
         **said,
         "role": view.role or "",
+        "vantage": view.vantage or "",
         "version": view.version or "",
         "engine_model": view.engine_model or "",
         "origin": view.origin,
@@ -124,6 +125,8 @@ def _slo(burn: Burn) -> Iterator[Row]:
     yield "burnmeter_slo_valid_total", whose, burn.total.valid
     yield "burnmeter_slo_good_total", {**whose, "bound": "lower"}, burn.total.good_lower
     yield "burnmeter_slo_good_total", {**whose, "bound": "upper"}, burn.total.good_upper
+    if burn.source is not None:
+        yield "burnmeter_slo_source_info", {**whose, "source": burn.source}, 1.0
     yield "burnmeter_slo_objective_ratio", whose, burn.objective.objective_ratio
     for window in burn.windows:
         span = {**who, "window": duration(window.seconds)}

@@ -76,3 +76,9 @@ def served_model_of(arguments: Sequence[str], hint: ProcessHint) -> str | None:
     if hint.has_positional_model and arguments and not arguments[0].startswith("-"):
         return arguments[0]
     return None
+
+
+def role_of(arguments: Sequence[str], hint: ProcessHint) -> str | None:
+    """What the command line says that the engine is for, if it does."""
+    line = " ".join(arguments)
+    return next((r for r, text in hint.role_patterns.items() if re.search(text, line)), None)

@@ -21,7 +21,7 @@ import psutil
 
 from burnmeter.model import Failure, Process, ProcessHint, ProcessReading, Target
 from burnmeter.sources import proc
-from burnmeter.sources.commands import arguments_of, port_of, served_model_of
+from burnmeter.sources.commands import arguments_of, port_of, role_of, served_model_of
 from burnmeter.tree import ancestors, descendants
 
 UNSETTLED_SECONDS: Final = 60.0
@@ -230,6 +230,7 @@ def _target(found: _Candidate, processes: Mapping[int, Process]) -> Target:
         name=f"{found.hint.engine}-{found.port}",
         url=f"http://127.0.0.1:{found.port}{found.hint.path}",
         origin="process",
+        role=role_of(found.arguments, found.hint),
         served_model=served_model_of(found.arguments, found.hint),
         pid=process.pid,
         started_timestamp_seconds=process.started_timestamp_seconds,

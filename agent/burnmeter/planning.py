@@ -1,0 +1,390 @@
+"""What every series of a page's layout means: the costly part of reading a page, done once. Pure.
+
+A `Plan` says which value goes where; as long as the layout (the sequence of series) stays the same,
+normalise.py turns pages into samples by index alone. Surprising: nothing is merged here, not even
+ranks, because only growth can tell a fall from a departure.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isnan
+from typing import Final, NamedTuple
+
+from burnmeter import names
+from burnmeter.choice import Row, chosen
+from burnmeter.dialects import Dialect, Measure, Rule, recognise, role_of
+from burnmeter.model import Key, Labels
+from burnmeter.page import Page, parse_series
+
+Admit = Callable[[Collection[str]], frozenset[str]]
+Namer = Callable[[str, bool], str]
+"""The engine's word ("" if it has none), and whether it is the page's only one -> our name."""
+
+
+def own_word(word: str, _is_only: bool) -> str:
+    """Models are called what their engine calls them."""
+    return word
+
+
+SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_total")
+
+
+class Scalar(NamedTuple):
+    """Where one counter's or gauge's value is, and whose it is."""
+
+    slot: int
+    key: Key
+    part: str
+    factor: float
+
+
+class Buckets(NamedTuple):
+    """Where one histogram's numbers are."""
+
+    key: Key
+    part: str
+    bounds: tuple[float, ...]
+    indexes: tuple[int, ...]
+    total: int
+    sum: int | None
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What each value of one layout means."""
+
+    series: tuple[str, ...]
+    engine: str
+    role: str
+    vantage: str
+    counters: tuple[Scalar, ...]
+    gauges: tuple[Scalar, ...]
+    gauge_merge: Mapping[str, Callable[[float, float], float]]
+    histograms: tuple[Buckets, ...]
+    start: int | None
+    not_available: Mapping[str, str]
+    not_yet: frozenset[str]
+    left_out: frozenset[str]
+    unknown_families: tuple[str, ...]
+    models: Mapping[str, str]
+    """The engine's word for a model -> ours. "" if it has none."""
+    beyond: int = 0
+    """Models that found no place of their own and are called names.OVERFLOW."""
+
+
+def family(name: str, types: Mapping[str, str]) -> str:
+    """The family that a sample belongs to, by the page's TYPE lines."""
+    if name in types:
+        return name
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name.removesuffix(suffix) in types:
+            return name.removesuffix(suffix)
+    return name
+
+
+def _fits(rule: Rule, labels: Mapping[str, str]) -> bool:
+    return all(p.fullmatch(labels.get(label, "")) is not None for label, p in rule.match.items())
+
+
+class _Planner:
+    """Builds one Plan; lives for one call."""
+
+    def __init__(
+        self,
+        page: Page,
+        rows: Mapping[str, Sequence[Row]],
+        dialect: Dialect,
+        said_role: str | None,
+    ) -> None:
+        self.dialect = dialect
+        self.page = page
+        self.by_name = rows
+        self.found: set[str] = set()
+        # Only the engine's own series name its models: what wraps it (Dynamo, KServe) spells them
+        # otherwise.
+        self.own = [
+            series.labels
+            for name, ours in rows.items()
+            for _, series in ours
+            if dialect.is_own(name, series.labels)
+        ]
+        names_ = rows.keys() | page.types.keys()
+        self.role = role_of(dialect, names_, self.own, said_role)
+        self.models: dict[str, str] = {}
+        self.beyond = 0
+
+    def call(self, name: Namer, admit: Admit) -> None:
+        """Decide what the page's models are called."""
+        words = sorted({word for word in map(self._word, self.own) if word})
+        spelled = _spelled(words)
+        is_only = len(set(spelled.values())) < 2
+        ours = {word: names.cut(name(spelled[word], is_only)) for word in words}
+        ours = ours or {"": names.cut(name("", True))}
+        places = admit(set(ours.values()))
+        self.models = {w: n if n in places else names.OVERFLOW for w, n in ours.items()}
+        self.beyond = len(set(ours.values()) - places - {names.OVERFLOW})
+
+    def _word(self, labels: Mapping[str, str]) -> str:
+        words = (labels[name] for name in self.dialect.model_labels if name in labels)
+        return next((word for word in words if word not in self.dialect.no_model), "")
+
+    def model(self, labels: Mapping[str, str]) -> str:
+        """Our name. A series without the label is its page's only model's, if there is one."""
+        word = self._word(labels)
+        ours = set(self.models.values())
+        if word == "" and len(ours) == 1:
+            return next(iter(ours))
+        return self.models.get(word, "")
+
+    def key(self, measure: Measure, rule: Rule, labels: Mapping[str, str]) -> Key | None:
+        """None: another page counts the same for this role."""
+        pairs = [*rule.labels, *((name, labels.get(name, "")) for name in rule.keep)]
+        if measure.name in self.role.leaves_out or any(
+            f"{measure.name}{{{name}={value}}}" in self.role.leaves_out for name, value in pairs
+        ):
+            return None
+        return Key(measure.name, tuple(sorted([*pairs, ("model", self.model(labels))])))
+
+    def rows(self, rule: Rule, name: str) -> Sequence[Row]:
+        """The series of a name that a rule is about."""
+        fitting = [row for row in self.by_name.get(name, ()) if _fits(rule, row[1].labels)]
+        return chosen(fitting, self.dialect)
+
+    def scalars(self, measure: Measure) -> Iterable[Scalar]:
+        for rule in measure.rules:
+            name = next((n for n in rule.names if n in self.by_name), None)
+            if name is None:
+                continue
+            self.found.add(measure.name)
+            for index, series in self.rows(rule, name):
+                key = self.key(measure, rule, series.labels)
+                if key is not None:
+                    yield Scalar(index, key, _part(name, series.labels), measure.factor)
+
+    def histograms(self, measure: Measure) -> Iterable[Buckets]:
+        for rule in measure.rules:
+            name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
+            if name is not None:
+                buckets = self._one_family(measure, rule, name)
+            else:
+                buckets = self._mean(measure, rule)
+            for one in buckets:
+                self.found.add(measure.name)
+                yield one
+
+    def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
+        ladders: dict[str, dict[float, int]] = {}
+        keys: dict[str, Key] = {}
+        for index, series in self.rows(rule, f"{name}_bucket"):
+            key = self.key(measure, rule, series.labels)
+            bound = _bound(series.labels.get("le", ""))
+            if key is not None and bound is not None:
+                part = _part(name, series.labels)
+                keys.setdefault(part, key)
+                ladders.setdefault(part, {}).setdefault(bound, index)
+        sums, counts = self._ends(name, "_sum"), self._ends(name, "_count")
+        for part, ladder in ladders.items():
+            total = ladder.pop(inf, counts.get(part))
+            if total is not None:
+                bounds = tuple(sorted(ladder))
+                yield Buckets(
+                    key=keys[part],
+                    part=part,
+                    bounds=tuple(bound * measure.factor for bound in bounds),
+                    indexes=tuple(ladder[bound] for bound in bounds),
+                    total=total,
+                    sum=sums.get(part),
+                    factor=measure.factor,
+                )
+
+    def _mean(self, measure: Measure, rule: Rule) -> Iterable[Buckets]:
+        """A histogram without buckets, of a sum and a count."""
+        total = next((n for n in rule.count if n in self.by_name), None)
+        all_of_it = next((n for n in rule.sum if n in self.by_name), None)
+        if total is None or all_of_it is None:
+            return
+        sums = {_part("", s.labels): index for index, s in self.rows(rule, all_of_it)}
+        for index, series in self.rows(rule, total):
+            key, part = self.key(measure, rule, series.labels), _part("", series.labels)
+            if key is not None and part in sums:
+                yield Buckets(key, total + part, (), (), index, sums[part], measure.factor)
+
+    def _ends(self, name: str, suffix: str) -> dict[str, int]:
+        rows = self.by_name.get(name + suffix, ())
+        return {_part(name, series.labels): index for index, series in rows}
+
+    def unknown(self) -> tuple[str, ...]:
+        wanted = self.dialect.wanted
+        families = {family(name, self.page.types) for name in self.by_name}
+        return tuple(
+            sorted(
+                found
+                for found in families
+                if found.startswith(self.dialect.prefixes)
+                and not found.endswith("_created")
+                and found not in wanted
+                and f"{found}_total" not in wanted
+                and not self.dialect.is_ignored(found)
+            )
+        )
+
+    def missing(self, histograms: Sequence[Buckets]) -> tuple[dict[str, str], frozenset[str]]:
+        """Measure -> why it cannot be had; and those that have merely counted nothing yet."""
+        dialect, types = self.dialect, self.page.types
+        absent = [m for name, m in dialect.measures.items() if name not in self.found]
+        not_yet = frozenset(m.name for m in absent if _is_declared(m, types))
+        why = {m.name: _why_missing(m, m.name in not_yet) for m in absent}
+        elsewhere = f"another page counts it for the same requests: {self.role.says}"
+        why |= dict.fromkeys(self.role.leaves_out, elsewhere)
+        if "requests_total" in self.found and not self._counts_errors():
+            why["requests_total{outcome=error}"] = "nothing on this page counts failed requests"
+        buckets_of = {b.key.measure: b for b in histograms if b.bounds}
+        for name in {b.key.measure for b in histograms} - buckets_of.keys():
+            why[name] = "only a mean can be had of it, no buckets"
+        return {**why, **dialect.not_available}, not_yet
+
+    def _counts_errors(self) -> bool:
+        """Whether some name that counts failures is here, even if none has happened yet."""
+        names_ = self.by_name.keys() | self.page.types.keys()
+        return any(
+            name in names_ or name.removesuffix("_total") in names_
+            for rule in self.dialect.measures["requests_total"].rules
+            if ("outcome", "error") in rule.labels
+            for name in rule.names
+        )
+
+    def start(self) -> int | None:
+        rows = self.by_name.get(self.dialect.start or "", ())
+        return rows[0][0] if rows else None
+
+
+def _part(name: str, labels: Mapping[str, str]) -> str:
+    """What tells one of the engine's series from the next, however its labels are ordered."""
+    pairs = ",".join(
+        f"{label}={value!r}" for label, value in sorted(labels.items()) if label != "le"
+    )
+    return f"{name}{{{pairs}}}"
+
+
+def _bound(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if isnan(value) or value == -inf else value
+
+
+def _rows(page: Page) -> dict[str, list[Row]]:
+    """Name -> where its series are. Of a series given twice the first counts, as for Prometheus."""
+    found: dict[str, list[Row]] = {}
+    seen: set[tuple[str, Labels]] = set()
+    for index, raw in enumerate(page.series):
+        series = parse_series(raw)
+        identity = (series.name, tuple(sorted(series.labels.items())))
+        if identity not in seen:
+            seen.add(identity)
+            found.setdefault(series.name, []).append((index, series))
+    return found
+
+
+def _spelled(words: Sequence[str]) -> dict[str, str]:
+    """Each word as it is written with its capitals: a page may have one model both ways."""
+    best: dict[str, str] = {}
+    for word in words:
+        if word == word.lower():
+            best.setdefault(word.lower(), word)
+        else:
+            best[word.lower()] = word
+    return {word: best[word.lower()] for word in words}
+
+
+def plan(
+    page: Page,
+    dialects: Mapping[str, Dialect],
+    *,
+    engine: str | None = None,
+    role: str | None = None,
+    name: Namer = own_word,
+    admit: Admit = frozenset,
+) -> Plan:
+    """Decide what every series of this layout means.
+
+    `engine` forces a dialect; `role` is what the config or the command line says; `admit` says
+    which of our names may stand, by default all. Raises PageError(`unknown_engine`) if no dialect
+    knows the page.
+    """
+    rows = _rows(page)
+    labelled: dict[str, list[Mapping[str, str]]] = {family: [] for family in page.types}
+    labelled |= {name: [series.labels for _, series in ours] for name, ours in rows.items()}
+    dialect = recognise(labelled, dialects, engine)
+    planner = _Planner(page, rows, dialect, role)
+    if not planner.role.is_counted:
+        return _plan_of_nothing(planner)
+    planner.call(name, admit)
+    kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
+    histograms: list[Buckets] = []
+    for measure in dialect.measures.values():
+        if measure.kind == "histogram":
+            histograms += planner.histograms(measure)
+        else:
+            kinds[measure.kind] += planner.scalars(measure)
+    not_available, not_yet = planner.missing(histograms)
+    return Plan(
+        series=page.series,
+        engine=dialect.engine,
+        role=planner.role.role,
+        vantage=planner.role.vantage or dialect.vantage,
+        counters=tuple(kinds["counter"]),
+        gauges=tuple(kinds["gauge"]),
+        gauge_merge={n: max if m.merge == "max" else _add for n, m in dialect.measures.items()},
+        histograms=tuple(histograms),
+        start=planner.start(),
+        not_available=not_available,
+        not_yet=not_yet,
+        left_out=frozenset(planner.role.leaves_out),
+        unknown_families=planner.unknown(),
+        models=planner.models,
+        beyond=planner.beyond,
+    )
+
+
+def _plan_of_nothing(planner: _Planner) -> Plan:
+    """For a page whose numbers are somebody else's: it is known, up, and counts for no model."""
+    dialect, role = planner.dialect, planner.role
+    why = f"the page is a {role.role}'s: {role.says}"
+    return Plan(
+        series=planner.page.series,
+        engine=dialect.engine,
+        role=role.role,
+        vantage=role.vantage or dialect.vantage,
+        counters=(),
+        gauges=(),
+        gauge_merge={},
+        histograms=(),
+        start=planner.start(),
+        not_available=dict.fromkeys(dialect.measures, why),
+        not_yet=frozenset(),
+        left_out=frozenset(),
+        unknown_families=(),
+        models={},
+    )
+
+
+def _is_declared(measure: Measure, types: Mapping[str, str]) -> bool:
+    """The page has the family, and no series of it yet."""
+    wanted = {name for rule in measure.rules for name in (*rule.names, *rule.count)}
+    return any(name in types or name.removesuffix("_total") in types for name in wanted)
+
+
+def _why_missing(measure: Measure, is_declared: bool) -> str:
+    if is_declared:
+        return "this page has counted nothing of it yet"
+    if measure.only_with is not None:
+        return f"only with {measure.only_with}"
+    wanted = dict.fromkeys(name for rule in measure.rules for name in (*rule.names, *rule.count))
+    return f"this page has none of {', '.join(f'`{name}`' for name in wanted)}"
+
+
+def _add(a: float, b: float) -> float:
+    return a + b

@@ -1,0 +1,43 @@
+"""From where a model's numbers are taken: its engines, the gateway before them, or a probe. Pure.
+
+All three may see the same request, so nothing is ever added across them. Each measure is taken from
+the nearest that can give it. Surprising: who can give it is asked of their pages, not of the last
+look, or a page that came late would have its requests counted by the gateway now and again by the
+engine at the next look. Only a dead engine, which will count nothing more, gives way.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from burnmeter.watch import DEAD_KINDS, Watched
+
+NEAREST_FIRST: Final = ("engine", "gateway", "probe")
+FAILED: Final = "requests_total{outcome=error}"
+"""What the error rate needs besides requests that went well."""
+
+
+def can_give(one: Watched, measure: str | None) -> bool:
+    """Whether a target's page has a measure, if only nothing of it yet. None: its time."""
+    if one.page is None:
+        return False
+    wanted = () if measure is None else (measure, measure.partition("{")[0])
+    page = one.page
+    return all(name not in page.not_available or name in page.not_yet for name in wanted)
+
+
+def leaves_out(one: Watched, measure: str | None) -> bool:
+    """Whether another of the model's pages counts it for the same requests."""
+    left = one.page.left_out if one.page is not None else frozenset()
+    return measure is not None and not left.isdisjoint((measure, measure.partition("{")[0]))
+
+
+def best(watched: Sequence[Watched], measure: str | None) -> str | None:
+    """The nearest vantage of those there that can give it, else the nearest; None: nobody."""
+    there = [v for v in NEAREST_FIRST if any(one.vantage == v for one in watched)]
+    able = [v for v in there if any(one.vantage == v and _is_able(one, measure) for one in watched)]
+    return next(iter([*able, *there]), None)
+
+
+def _is_able(one: Watched, measure: str | None) -> bool:
+    is_dead = one.failure is not None and one.failure.kind in DEAD_KINDS
+    return not is_dead and can_give(one, measure)

@@ -61,7 +61,7 @@ def test_the_help_is_one_line_and_ends_with_a_full_stop(metric):
 
 @named
 def test_every_number_that_is_not_an_engines_says_where_it_comes_from(metric):
-    assert (metric.source is None) == (metric.group == "engine")
+    assert (metric.source is None) == (metric.group in catalog.VANTAGES)
     if metric.source is not None:
         assert not metric.source.endswith(".")
         assert "\n" not in metric.source
@@ -73,19 +73,42 @@ def test_labels_are_plain_and_none_is_given_twice(metric):
     assert len(set(metric.labels)) == len(metric.labels)
     assert all(re.fullmatch(r"[a-z][a-z_]*", label) for label in metric.labels)
     assert not set(metric.labels) & {"le", "quantile", "job", "instance"}
-    if metric.group == "engine":
+    if metric.group in catalog.VANTAGES:
         assert metric.labels[:3] == catalog.ENGINE_LABELS
 
 
 def test_no_name_is_given_twice():
     text = (ROOT / "agent/burnmeter/catalog.yaml").read_text("utf-8")
-    names = [row["name"] for rows in yaml.safe_load(text).values() for row in rows]
+    names = [
+        name
+        for group, rows in yaml.safe_load(text).items()
+        for row in rows
+        for name in (
+            [row["name"]]
+            if "name" in row
+            else [f"burnmeter_{group}_{measure}" for measure in row["like"]]
+        )
+    ]
     assert sorted(names) == sorted(set(names)) == sorted(catalog.metrics())
 
 
 def test_no_two_metrics_share_an_opentelemetry_name():
     names = [metric.otel for metric in METRICS if metric.otel is not None]
     assert sorted(names) == sorted(set(names))
+
+
+def test_a_gateways_and_a_probes_metrics_have_the_engines_kind_and_unit_under_their_own_name():
+    engine, gateway = catalog.measure("ttft_seconds"), catalog.measure("ttft_seconds", "gateway")
+
+    assert gateway.name == "burnmeter_gateway_ttft_seconds"
+    assert (gateway.kind, gateway.unit, gateway.labels) == (
+        engine.kind,
+        engine.unit,
+        engine.labels,
+    )
+    assert (gateway.measure, gateway.plain_measure) == ("gateway_ttft_seconds", "ttft_seconds")
+    assert catalog.measure("preemptions_total", "gateway") is None
+    assert catalog.measure("gateway_ttft_seconds") is None
 
 
 def test_only_engine_metrics_are_measures():

@@ -14,8 +14,9 @@ from burnmeter import dialects
 from burnmeter.dialects import Dialect, Hint, Measure, Role, Rule, parse
 from burnmeter.errors import DialectError
 from burnmeter.model import ProcessHint
-from burnmeter.normalise import normalise, plan
+from burnmeter.normalise import normalise
 from burnmeter.page import read_page
+from burnmeter.planning import plan
 from tests import pages
 
 FOLDER = Path(dialects.__file__).parent
@@ -79,7 +80,7 @@ ROW = "names: [tinyserve_first_token_milliseconds]"
     [
         ("title: Tiny Serve\n", "", 1, "`title`: this key is missing"),
         ("title: Tiny Serve", "titel: Tiny Serve", 1, "`title`: this key is missing"),
-        ("progress:", "progres:", "progress:", "`progres`: this key is not known"),
+        ("\nprogress:", "\nprogres:", "progress:", "`progres`: this key is not known"),
         ("prefixes: [", "prefixes: x #", "prefixes", "`prefixes`: must be a list"),
         (
             "model_labels: [model]",
@@ -124,7 +125,8 @@ ROW = "names: [tinyserve_first_token_milliseconds]"
             "bounds",
             f"{TTFT}.bounds`: must be numbers that rise",
         ),
-        (ROW, "names: []", ROW, f"{TTFT}.from[0].names`: at least one name is needed"),
+        (ROW, "names: []", ROW, f"{TTFT}.from[0].names`: at least one name is needed; of a hist"),
+        ('names: ["tinyserve_*"]', "names: []", "tinyserve_*", "`recognise[0].names`: at least"),
         (ROW, f"{ROW}, precision: 6", ROW, f"{TTFT}.from[0].precision`: this key is not known"),
         (
             ROW,
@@ -144,7 +146,7 @@ ROW = "names: [tinyserve_first_token_milliseconds]"
             "default_port: 9000",
             "default_port: '9000'",
             "default_port",
-            "`process.default_port`: must be a whole number",
+            "`processes[0].default_port`: must be a whole number",
         ),
         ("title:", "engine: again\ntitle:", "title", "`engine` is written twice"),
         ("title:", "\ttitle:", "title", "a tab cannot indent here; use spaces"),
@@ -157,11 +159,20 @@ def test_a_mistake_names_file_line_and_key(old, new, place, text):
     assert text in message
 
 
-def test_a_role_needs_something_to_be_told_by():
-    role = "roles: [{role: router, says: it routes}]\nmeasures:"
-    assert mistake("measures:", role).endswith(
-        "`roles[0]`: needs `families`, `labels` or `lacks` to be told by"
-    )
+def test_a_role_without_conditions_is_told_only_by_who_knows():
+    roles = "roles: [{role: decode, says: it decodes, leaves_out: [tokens_total]}]\nmeasures:"
+    example = parse(EXAMPLE.replace("measures:", roles, 1))
+    page = read_page(PAGE)
+
+    told = plan(page, {example.engine: example}, role="decode")
+    untold = plan(page, {example.engine: example})
+
+    assert (untold.role, untold.left_out) == ("engine", frozenset())
+    assert (told.role, told.left_out) == ("decode", frozenset(["tokens_total"]))
+    assert "tokens_total" in {row.key.measure for row in untold.counters}
+    assert "tokens_total" not in {row.key.measure for row in told.counters}
+    why = "another page counts it for the same requests: it decodes"
+    assert told.not_available["tokens_total"] == why
 
 
 def test_a_cancelled_estimate_names_two_histograms_of_the_dialect():

@@ -130,12 +130,12 @@ def test_counters_that_fell_are_a_restart_where_no_page_says_when_it_began():
         (
             ("vllm", "0.32.0-bench-after"),
             ("llamacpp", "b11434-after-traffic"),
-            "this page is not from vLLM (`vllm:`): its names begin with `llamacpp:`",
+            "this page is not from vLLM: its names begin with `llamacpp:`",
         ),
         (
             ("llamacpp", "b11434-after-traffic"),
             ("vllm", "lookalikes/dynamo-worker"),
-            "this page is not from llama.cpp (`llamacpp:`):"
+            "this page is not from llama.cpp:"
             " its names begin with `dynamo_`, `vllm:`",
         ),
     ],

@@ -171,7 +171,8 @@ def test_a_plan_serves_every_page_of_its_layout():
 
 
 def test_a_series_born_late_or_lost_is_another_layout_and_is_planned_anew():
-    early, late = f"{RUNNING} 1\n", f'{RUNNING} 1\n{TTFT}_bucket{{le="+Inf"}} 1\n'
+    buckets = "".join(f'{TTFT}_bucket{{le="{bound}"}} 1\n' for bound in ("1", "+Inf"))
+    early, late = f"{RUNNING} 1\n", f"{RUNNING} 1\n{buckets}"
     before, after = pages.planned(early)[1], pages.planned(late)[1]
 
     assert before.series != after.series

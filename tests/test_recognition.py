@@ -11,7 +11,9 @@ from burnmeter.page import read_page
 from burnmeter.planning import plan
 from tests import pages
 
-OF_NOBODY = "this page is not from llama.cpp (`llamacpp:`), vLLM (`vllm:`): "
+TITLES = sorted((dialect.title for dialect in load_all().values()), key=str.lower)
+KNOWN = f"; known: {', '.join(TITLES)}"
+OF_NOBODY = "no engine that we know made this page: "
 LOG_STATS = (
     ". vLLM shows such a page if it was started with --disable-log-stats (start it without),"
     " or with its Rust frontend before its first request"
@@ -87,29 +89,30 @@ def test_a_label_that_only_the_engine_has_outweighs_a_look_alikes_family():
 def test_a_page_without_engine_metrics_hints_at_the_flag_that_took_them():
     text = pages.text_of("vllm", "lookalikes/log-stats-off")
     seen = "its names begin with `http_`, `process_`, `python_`"
-    assert refusal(text) == OF_NOBODY + seen + LOG_STATS
-    assert refusal("python_info 1\n") == OF_NOBODY + "its names begin with `python_`" + LOG_STATS
+    assert refusal(text) == OF_NOBODY + seen + KNOWN + LOG_STATS
+    seen = "its names begin with `python_`"
+    assert refusal("python_info 1\n") == OF_NOBODY + seen + KNOWN + LOG_STATS
 
 
 def test_a_page_of_an_engine_without_a_dialect_says_what_was_seen():
-    text = "sglang:num_running_reqs 1\nsglang:token_usage 0.1\nprocess_open_fds 3\n"
-    assert refusal(text) == OF_NOBODY + "its names begin with `process_`, `sglang:`"
+    text = "tomorrow:num_running_reqs 1\ntomorrow:token_usage 0.1\nprocess_open_fds 3\n"
+    assert refusal(text) == OF_NOBODY + "its names begin with `process_`, `tomorrow:`" + KNOWN
 
 
 def test_a_page_without_a_sample_says_so():
-    assert refusal("# nothing\n") == OF_NOBODY + "there are no samples on it" + LOG_STATS
+    assert refusal("# nothing\n") == OF_NOBODY + "there are no samples on it" + KNOWN + LOG_STATS
 
 
 def test_a_page_with_many_beginnings_shows_some_and_counts_the_rest():
     text = "".join(f"a{letter}_x 1\n" for letter in "abcdefghij")
     message = refusal(text)
-    assert message.endswith("`af_`, `ag_`, `ah_` and 2 more")
+    assert "`af_`, `ag_`, `ah_` and 2 more; known: " in message
 
 
 def test_a_forced_engine_is_held_to_its_word():
     llama = pages.text_of("llamacpp", "b11434-after-traffic")
     assert refusal(llama, "vllm") == (
-        "this page is not from vLLM (`vllm:`): its names begin with `llamacpp:`"
+        "this page is not from vLLM: its names begin with `llamacpp:`"
     )
 
 
@@ -122,11 +125,13 @@ def test_a_forced_engine_is_held_to_its_word():
         ("mine", {"/mnt/m": "mapped"}, "served", "/mnt/m", "mine"),
         (None, {"/mnt/m": "mapped", "served": "other"}, "served", "/mnt/m", "mapped"),
         (None, {"served": "mapped"}, "served", "/mnt/m", "mapped"),
-        (None, {}, "served", "/mnt/m", "/mnt/m"),
+        (None, {}, "served", "/mnt/m", "served"),
+        (None, {}, "/mnt/m", "alias", "alias"),
+        (None, {}, "/mnt/m", "", "/mnt/m"),
         (None, {}, "served", "", "served"),
         (None, {}, None, "", "host:8000"),
     ],
-    ids=["target", "word", "served mapped", "word itself", "served", "target's name"],
+    ids=["target", "word", "served mapped", "served", "word", "path", "no word", "target's name"],
 )
 def test_a_models_name_is_found_in_the_stated_order(model, names, served, word, ours):
     target = Target(name="host:8000", url="", origin="config", model=model, served_model=served)
@@ -136,7 +141,7 @@ def test_a_models_name_is_found_in_the_stated_order(model, names, served, word, 
 def test_a_name_is_asked_for_once_a_layout_and_lands_on_every_sample():
     asked = []
     page = read_page(pages.text_of("vllm", "0.32.0-after-traffic"))
-    found = plan(page, load_all(), name=lambda word: asked.append(word) or "ours")
+    found = plan(page, load_all(), name=lambda word, _: asked.append(word) or "ours")
 
     assert (asked, found.models) == (["tiny"], {"tiny": "ours"})
     keys = [row.key for row in (*found.counters, *found.gauges, *found.histograms)]
@@ -145,7 +150,7 @@ def test_a_name_is_asked_for_once_a_layout_and_lands_on_every_sample():
 
 def test_a_page_that_names_no_model_has_the_one_that_its_target_is_known_for():
     page = read_page(pages.text_of("llamacpp", "b11434-after-traffic"))
-    found = plan(page, load_all(), name=lambda word: word or "served")
+    found = plan(page, load_all(), name=lambda word, _: word or "served")
     assert found.models == {"": "served"}
     assert {dict(row.key.labels)["model"] for row in found.counters} == {"served"}
 

@@ -56,6 +56,12 @@ class Metric:
         """Our own word for it inside the program: the name without the prefix."""
         return self.name.removeprefix(PREFIX)
 
+    @property
+    def plain_measure(self) -> str:
+        """What the dialects call it, from whatever vantage it is counted."""
+        is_elsewhere = self.group in VANTAGES[1:]
+        return self.measure.removeprefix(f"{self.group}_") if is_elsewhere else self.measure
+
 
 def _metric(group: str, row: dict[str, Any]) -> Metric:
     own = tuple(row.get("labels", ()))

@@ -42,9 +42,15 @@ def explain(word: str) -> Explanation:
     """
     metric = _find(word)
     origins: tuple[Origin, ...] = ()
-    if metric.group == "engine":
-        origins = tuple(_origin(dialect, metric.measure) for dialect in load_all().values())
+    if metric.group in catalog.VANTAGES:
+        seen_there = (d for d in load_all().values() if metric.group in vantages(d))
+        origins = tuple(_origin(dialect, metric.plain_measure) for dialect in seen_there)
     return Explanation(metric=metric, origins=origins)
+
+
+def vantages(dialect: Dialect) -> set[str]:
+    """From where its pages may count: the dialect's own vantage, and those of its roles."""
+    return {dialect.vantage} | {role.vantage for role in dialect.roles if role.vantage}
 
 
 def _find(word: str) -> Metric:
@@ -56,7 +62,7 @@ def _find(word: str) -> Metric:
     ours = _by_engine_name()
     for ending in ("", "_total"):
         if word + ending in ours:
-            return metrics[catalog.PREFIX + ours[word + ending]]
+            return metrics[ours[word + ending]]
     raise KeyError(", ".join(f"`{name}`" for name in _near(word)))
 
 
@@ -69,14 +75,17 @@ def _near(word: str) -> list[str]:
     return (
         difflib.get_close_matches(word, sorted(known), n=NEAR, cutoff=0.6)
         or [short for short in shorts if stem in short][:NEAR]
-        or [short for short, metric in shorts.items() if _is_told(stem, metric.help)][:NEAR]
+        or [short for short, metric in shorts.items() if _is_told(stem, metric)][:NEAR]
     )
 
 
-def _is_told(stem: str, text: str) -> bool:
-    """Whether a text has one of the words of a name: of `error_rate`, `error`."""
-    words = re.findall("[a-z]+", text.lower())
-    return any(len(part) > 3 and part in words for part in stem.split("_"))
+def _is_told(stem: str, metric: Metric) -> bool:
+    """Whether its help has one of the words of a name: of `error_rate`, `error`.
+
+    What a gateway or a probe counts is told of by the engines' own.
+    """
+    words = re.findall("[a-z]+", metric.help.lower())
+    return metric.group not in catalog.VANTAGES[1:] and any(len(part) > 3 and part in words for part in stem.split("_"))
 
 
 def _short(metric: Metric) -> str:
@@ -84,12 +93,13 @@ def _short(metric: Metric) -> str:
 
 
 def _by_engine_name() -> dict[str, str]:
+    """An engine's name -> ours, in full."""
     return {
-        name: measure.name
+        name: catalog.PREFIX + catalog.seen_from(dialect.vantage, measure.name)
         for dialect in load_all().values()
         for measure in dialect.measures.values()
         for rule in measure.rules
-        for name in rule.names
+        for name in (*rule.names, *rule.sum, *rule.count)
     }
 
 
@@ -109,7 +119,9 @@ def _origin(dialect: Dialect, name: str) -> Origin:
     return Origin(
         engine=dialect.engine,
         place=f"dialects/{dialect.engine}.yaml:{line_of(dialect.source, name)}",
-        names=tuple(dict.fromkeys(name for rule in measure.rules for name in rule.names)),
+        names=tuple(
+            dict.fromkeys(n for r in measure.rules for n in (*r.names, *r.sum, *r.count))
+        ),
         formula=formula(measure),
         observed=measure.observed,
         means=measure.means,
@@ -122,6 +134,8 @@ def formula(measure: Measure) -> str:
     lines = []
     for rule in measure.rules:
         text = " or ".join(rule.names)
+        if rule.sum:
+            text = f"a mean: {' or '.join(rule.sum)} / {' or '.join(rule.count)}"
         if rule.match:
             matches = ", ".join(f'{k}=~"{v.pattern}"' for k, v in rule.match.items())
             text += f"{{{matches}}}"

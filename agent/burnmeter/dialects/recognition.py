@@ -94,8 +94,9 @@ def _unknown(names: Collection[str], dialects: Mapping[str, Dialect], engine: st
     seen = "there are no samples on it" if not names else f"its names begin with {shown}"
     seen += f" and {more} more" if more > 0 else ""
     hints = [h.says for d in wanted for h in d.hints if all(n.startswith(h.only) for n in names)]
-    nobody = "no engine that we know made this page" if engine is None else "it is another's page"
-    return ". ".join([f"{nobody}: {seen}; known: {known}", *hints])
+    if engine is not None:
+        return ". ".join([f"this page is not from {known}: {seen}", *hints])
+    return ". ".join([f"no engine that we know made this page: {seen}; known: {known}", *hints])
 
 
 def _beginning(name: str) -> str:

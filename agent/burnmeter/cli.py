@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from burnmeter.export.web import application
 from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
 from burnmeter.loop import Agent, World
+from burnmeter.sources.recording import Recorder, Recording
+from burnmeter.sources.replay import Replay
 
 LOG: Final = logging.getLogger(__name__)
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -182,13 +185,15 @@ def told_to_stop() -> "queue.SimpleQueue[int]":
     return orders
 
 
-def await_order(orders: "queue.SimpleQueue[int]") -> None:
-    """Return once a signal has said to stop.
+def await_order(
+    orders: "queue.SimpleQueue[int]", is_over: Callable[[], bool] = lambda: False
+) -> None:
+    """Return once a signal has said to stop, or it is over by itself.
 
     A signal that comes in the instant before the main thread blocks is seen by Python only when it
     wakes, so it wakes now and then.
     """
-    while True:
+    while not is_over():
         with suppress(queue.Empty):
             orders.get(timeout=WAKE_SECONDS)
             return
@@ -348,3 +353,105 @@ def explain(metric: str) -> None:
         near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
         fail(f"`{metric}` is not a metric of burnmeter, nor an engine's{near}")
     click.echo(reports.explanation(found), nl=False)
+
+
+@main.command(
+    short_help="Write down all that is read, for a bug report.",
+    epilog="Exit codes: 0 it was recorded, 1 it could not be, 2 called wrongly.",
+)
+@click.option("--out", required=True, type=CONFIG_PATH, help="The new file: NAME.jsonl.gz.")
+@CONFIG
+@click.option("--simulate", is_flag=True, help="Record a simulated node.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), help="Stop after so long. [default: at a signal]"
+)
+@click.option("--scrub", is_flag=True, help="Stand-ins for hosts, paths and unknown labels.")
+@click.option("--scrub-models", is_flag=True, help="And for models and targets.")
+def record(
+    out: Path,
+    config_file: Path | None,
+    simulate: bool,
+    seconds: float | None,
+    scrub: bool,
+    scrub_models: bool,
+) -> None:
+    """Write what every source brings, tick by tick, into one file for `replay`.
+
+    It never holds tokens, passwords or environments. Read it before you share it: zcat FILE.
+    """
+    settings = load(config_file)
+    with ExitStack() as stack:
+        if simulate:
+            settings, world = wiring.simulated_world(settings, stack)
+        else:
+            world = wiring.real_world(settings)
+        into = wiring.recorder(
+            out, settings, world, is_scrubbed=scrub or scrub_models, with_models=scrub_models
+        )
+        stack.callback(into.close)
+        record_into(into, Agent(settings, wiring.recorded(world, into)), seconds)
+    told = reports.recorded(into.ticks, into.targets, into.size_bytes)
+    if into.stopped_by is not None:
+        fail(f"{out}: {told}, then no more: {into.stopped_by}")
+    click.echo(f"{out}: {told}")
+
+
+def record_into(into: Recorder, agent: Agent, seconds: float | None) -> None:
+    """Tick until a signal, the time or the file ends it."""
+    stop, orders = threading.Event(), told_to_stop()
+    end = float("inf") if seconds is None else time.monotonic() + seconds
+    is_watched = sys.stderr.isatty()
+
+    def is_over() -> bool:
+        if is_watched:
+            told = reports.recorded(into.ticks, into.targets, into.size_bytes)
+            click.echo(f"\r{told} ", err=True, nl=False)
+        return time.monotonic() >= end or into.stopped_by is not None
+
+    ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
+    ticks.start()
+    await_order(orders, is_over)
+    hurry()
+    stop.set()
+    ticks.join(LAST_TICK_SECONDS)
+    agent.close()
+    if is_watched:
+        click.echo(err=True)
+
+
+@main.command(
+    short_help="Feed a recording through the whole program.",
+    epilog="Exit codes: 0 nothing burns, 1 something burns or failed, 2 called wrongly.",
+)
+@click.argument("file", type=CONFIG_PATH)
+@CONFIG
+@JSON
+@click.option("--all", "is_all", is_flag=True, help="With --json: every tick, one a line.")
+def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: bool) -> None:
+    """What burnmeter makes of a FILE that `record` wrote: what happened, and how it ended.
+
+    The config that was recorded is in force, or the one you name.
+    """
+    if is_all and not as_json_text:
+        raise click.UsageError("--all is for --json: every tick, one a line")
+    settings = load(config_file) if config_file is not None else None
+    recording = Recording(file)
+    last, failed, number = None, False, 0
+    for number, snapshot in enumerate(wiring.replayed(Replay(recording), settings), 1):
+        failed = failed or snapshot is None
+        last = snapshot or last
+        if snapshot is None:
+            continue
+        if is_all:
+            click.echo(snapshot_json.to_bytes(snapshot).decode(), nl=False)
+        elif not as_json_text:
+            click.echo(reports.happened(snapshot, number), nl=False)
+    if recording.cut is not None:
+        click.echo(f"burnmeter: {file}: {recording.cut}; {number} ticks are there", err=True)
+    if last is None:
+        fail(f"{file}: every tick failed")
+    if as_json_text and not is_all:
+        click.echo(snapshot_json.to_bytes(last).decode(), nl=False)
+    if not as_json_text:
+        click.echo(f"\n{terminal.snapshot(last)}", nl=False)
+    sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)

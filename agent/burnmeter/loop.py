@@ -36,6 +36,7 @@ from burnmeter.names import OVERFLOW
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State, tick
 from burnmeter.sources.own import OwnCost
+from burnmeter.sources.recording import RawTick
 from burnmeter.watch import Terms
 
 log = logging.getLogger("burnmeter")
@@ -85,6 +86,8 @@ class World:
     """Limits that sources keep for themselves: name -> times reached."""
     is_running: Callable[[int], bool] = lambda _: True
     """Whether a process is still there: cheap, and asked between two looks at all of them."""
+    witness: Callable[[RawTick], object] = lambda _: None
+    """Told of every tick what the sources brought, before anything is made of it."""
     is_simulated: bool = False
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
@@ -272,9 +275,19 @@ class Agent:
         gpus = None
         if self._gpus:
             gpus = self._gpus.take(began + allowed - self.world.monotonic())
-        found = Readings(
+        raw = RawTick(
             at_seconds=self.world.monotonic(),
             timestamp_seconds=self.world.wall_clock(),
+            started_timestamp_seconds=self._state.started_timestamp_seconds,
+            targets=targets,
+            pages=pages,
+            gpus=gpus,
+            processes=processes,
+        )
+        self.world.witness(raw)
+        found = Readings(
+            at_seconds=raw.at_seconds,
+            timestamp_seconds=raw.timestamp_seconds,
             targets=targets,
             pages={name: self._parsed(reading) for name, reading in pages.items()},
             gpus=gpus,

@@ -1,11 +1,12 @@
-"""What `inspect`, `explain` and `doctor` print; the daemon never needs these words."""
+"""What `inspect`, `explain`, `doctor`, `record` and `replay` print; the daemon needs none of it."""
 
 from collections.abc import Iterable
 
 from burnmeter.doctor import Finding
 from burnmeter.explanation import Explanation
-from burnmeter.export import terminal
+from burnmeter.export import terminal, words
 from burnmeter.inspection import Inspection
+from burnmeter.model import Snapshot
 
 MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 
@@ -62,3 +63,22 @@ def findings(found: Iterable[Finding]) -> str:
         if finding.remedy is not None:
             lines += terminal.wrapped(f"-> {finding.remedy}", indent=9, hang=3)
     return "\n".join(lines) + "\n"
+
+
+def happened(snapshot: Snapshot, tick: int) -> str:
+    """What is new in one tick of a replay, one event a line; empty if nothing is."""
+    lines: list[str] = []
+    for event in snapshot.events:
+        if event.timestamp_seconds == snapshot.timestamp_seconds:
+            text = f"{words.stamp(event.timestamp_seconds)}  tick {tick}"
+            text += f"  {event.subject}: {event.kind}, {event.text}"
+            lines += terminal.wrapped(text, indent=0, hang=4)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def recorded(ticks: int, targets: int, size_bytes: int) -> str:
+    """How far a recording has come."""
+    return (
+        f"{ticks} tick{'s' * (ticks != 1)} of {targets} target{'s' * (targets != 1)},"
+        f" {size_bytes} bytes"
+    )

@@ -3,9 +3,11 @@
 Only here are sources built; loop.py takes what it is given.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ from burnmeter import dialects
 from burnmeter.config import Config
 from burnmeter.errors import PageError
 from burnmeter.loop import Agent, Source, World
-from burnmeter.model import GpuReading, Process, ProcessReading, Target, TargetView
+from burnmeter.model import GpuReading, Process, ProcessReading, Snapshot, Target, TargetView
 from burnmeter.simulate.node import SimulatedNode
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
@@ -25,11 +27,18 @@ from burnmeter.sources.processes import (
     local_addresses,
     with_processes,
 )
+from burnmeter.sources.recording import Header, Recorder
+from burnmeter.sources.replay import Replay
+from burnmeter.sources.scrub import Scrubber
+
+log = logging.getLogger("burnmeter")
 
 SIMULATED_INTERVAL_SECONDS: Final = 2.0
 """A simulated node may be read as often as is pleasant to watch."""
 READS_TO_START: Final = 6
 """GPUs without persistence mode take some seconds each to initialise; a person waits that long."""
+REPLAY_SECONDS: Final = 3600.0
+"""A recorded reading is there at once, however busy the machine."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
 NO_GPU_KINDS: Final = {"no_library", "disabled"}
@@ -71,7 +80,7 @@ class Finder:
     def __init__(self, settings: Config) -> None:
         self._settings = settings
         self._addresses = local_addresses()
-        self._hints = [d.process for d in dialects.load_all().values() if d.process is not None]
+        self._hints = [h for d in dialects.load_all().values() for h in d.processes if h.is_read]
 
     def __call__(self, processes: Mapping[int, Process]) -> tuple[Target, ...]:
         listed = tuple(
@@ -115,6 +124,72 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
     timeout = min(settings.limits.scrape_timeout_seconds, interval * 0.8)
     limits = replace(settings.limits, scrape_timeout_seconds=timeout)
     return replace(settings, interval_seconds=interval, limits=limits), world
+
+
+def recorder(
+    path: Path, settings: Config, world: World, *, is_scrubbed: bool, with_models: bool
+) -> Recorder:
+    """A new file for what `world` brings. Raises RecordingError."""
+    header = Header(
+        is_simulated=world.is_simulated,
+        has_gpus=world.gpus is not None,
+        has_processes=world.processes is not None,
+        is_scrubbed=is_scrubbed,
+        config=settings,
+    )
+    scrubber = Scrubber(settings.node, models=with_models) if is_scrubbed else None
+    return Recorder(path, header, scrubber=scrubber)
+
+
+def recorded(world: World, into: Recorder) -> World:
+    """The same World, with every tick of it written down."""
+    return replace(world, witness=into.witness, is_running=into.noting(world.is_running))
+
+
+def replayed(replay: Replay, settings: Config | None = None) -> Iterator[Snapshot | None]:
+    """Every tick of a recording through the whole pipeline; None for one that a bug ended.
+
+    `settings` are in force in place of the recorded ones, but for the node and the interval.
+    """
+    header = replay.recording.header
+    config = settings or header.config
+    config = replace(
+        config,
+        node=header.config.node,
+        interval_seconds=header.config.interval_seconds,
+        limits=replace(config.limits, scrape_timeout_seconds=REPLAY_SECONDS),
+    )
+    listed = {target.name: target for target in config.targets}
+    world = World(
+        gpus=replay.gpus if header.has_gpus else None,
+        processes=replay.processes if header.has_processes else None,
+        pages=replay,
+        find_targets=lambda _: tuple(_renamed(t, listed.get(t.name)) for t in replay.targets({})),
+        own_cost=replay,
+        is_running=replay.is_running,
+        is_simulated=header.is_simulated,
+        monotonic=replay.monotonic,
+        wall_clock=replay.wall_clock,
+    )
+    agent = Agent(config, world)
+    number = 0
+    while replay.next_tick():
+        number += 1
+        try:
+            snapshot = agent.tick()
+        except Exception:
+            log.exception("tick %d failed; this is a bug in burnmeter", number)
+            yield None
+        else:
+            yield snapshot
+    agent.close()
+
+
+def _renamed(target: Target, listed: Target | None) -> Target:
+    """A recorded target as a config calls it that lists one of the same name."""
+    if listed is None:
+        return target
+    return replace(target, model=listed.model, engine=listed.engine)
 
 
 def has_something(world: World, settings: Config) -> bool:

@@ -1,0 +1,88 @@
+"""A recording's ticks in the place of this machine: sources and clocks that bring them once more.
+
+Time stands still within a tick and nothing waits, so two replays of one file are the same. It ticks
+nothing: whoever drives the agent moves it on with `next_tick`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Generic, TypeVar
+
+from burnmeter.model import GpuReading, PageReading, Process, ProcessReading, Target
+from burnmeter.sources.own import OwnCost
+from burnmeter.sources.recording import RawTick, Recording, RecordingError
+
+R = TypeVar("R", GpuReading, ProcessReading)
+NOTHING: Final = OwnCost(0.0, 0.0)
+
+
+class Again(Generic[R]):
+    """A source that gives its last recorded reading, for as long as there is no newer one."""
+
+    def __init__(self) -> None:
+        self.reading: R | None = None
+
+    def read(self) -> R:
+        """Raises LookupError before the first."""
+        if self.reading is None:
+            raise LookupError("the recording holds no reading up to here")
+        return self.reading
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Replay:
+    """What an agent takes for its machine. It stands at its first tick when made."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Raises RecordingError if there is no tick."""
+        self.recording = recording
+        self.gpus = Again[GpuReading]()
+        self.processes = Again[ProcessReading]()
+        self._ticks = recording.ticks()
+        first = next(self._ticks, None)
+        if first is None:
+            raise RecordingError(f"{recording.path}: {recording.cut or 'holds no tick'}")
+        self._next: RawTick | None = first
+        self._now = first
+        self._is_begun = False
+
+    def next_tick(self) -> bool:
+        """Stand at the next tick, the first included; false if there is none."""
+        if self._next is None:
+            return False
+        self._now, self._is_begun = self._next, True
+        self.gpus.reading = self._now.gpus or self.gpus.reading
+        self.processes.reading = self._now.processes or self.processes.reading
+        self._next = next(self._ticks, None)
+        return True
+
+    def targets(self, _: Mapping[int, Process]) -> tuple[Target, ...]:
+        """The targets of this tick, whatever processes there are."""
+        return self._now.targets
+
+    def read_all(
+        self, targets: Iterable[Target], deadline_seconds: float
+    ) -> Mapping[str, PageReading]:
+        """The pages of this tick; no target has one that had none then."""
+        return {t.name: self._now.pages[t.name] for t in targets if t.name in self._now.pages}
+
+    def is_running(self, pid: int) -> bool:
+        """Whether it had not been found to have ended."""
+        return pid not in self._now.ended_pids
+
+    def monotonic(self) -> float:
+        """When this tick's readings were complete."""
+        return self._now.at_seconds
+
+    def wall_clock(self) -> float:
+        """The same for people; before the first tick, when the agent began."""
+        now = self._now
+        return now.timestamp_seconds if self._is_begun else now.started_timestamp_seconds
+
+    def read(self) -> OwnCost:
+        """A replay costs nothing that anybody wants to know."""
+        return NOTHING
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,195 @@
+"""What `--scrub` leaves says nothing of whose it is, and comes to the same numbers."""
+
+import gzip
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnmeter.dialects import load_all
+from burnmeter.errors import PageError
+from burnmeter.model import Failure, Objective, Snapshot
+from burnmeter.page import parse_series, read_page
+from burnmeter.sources.scrub import Scrubber, known_labels
+from tests.fakes_world import AFTER, BEFORE, Pages, settings, target
+from tests.recordings import record, replay
+
+PAGES = sorted((Path(__file__).parent / "fixtures/engines").glob("*/*.prom"))
+
+
+def scrubbed(text: str, **changes: Any) -> str:
+    return Scrubber("gpu-node-7", **changes).page(text)
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_recorded_page_keeps_its_numbers_its_names_and_what_dialects_look_at(
+    path: Path,
+) -> None:
+    known = known_labels()
+
+    real, now = read_page(path.read_text()), read_page(scrubbed(path.read_text()))
+
+    assert now.values == pytest.approx(real.values, nan_ok=True)
+    assert now.types == real.types
+    for raw, mine in zip(
+        map(parse_series, real.series), map(parse_series, now.series), strict=True
+    ):
+        assert (mine.name, mine.labels.keys()) == (raw.name, raw.labels.keys())
+        for label, value in raw.labels.items():
+            assert mine.labels[label] == value or label not in known or value.startswith("/")
+            assert label in known or not value or re.fullmatch(r"label-\d+", mine.labels[label])
+    assert len(set(now.series)) == len(set(real.series)), "series stay apart"
+
+
+def test_labels_that_a_rule_matches_keeps_or_names_a_model_by_are_known() -> None:
+    known = known_labels()
+
+    assert known >= {"le", "finished_reason", "handler", "status", "model_name", "model"}
+    for dialect in load_all().values():
+        for measure in dialect.measures.values():
+            for rule in measure.rules:
+                assert known >= {*rule.match, *rule.keep}
+    assert not known & {"instance", "pod", "namespace", "hostname", "user", "tenant"}
+
+
+def test_a_stand_in_is_the_same_on_the_next_page_and_another_for_another_value() -> None:
+    scrubber = Scrubber("node")
+
+    one = scrubber.page('a{pod="x"} 1\na{pod="y"} 2')
+    other = scrubber.page('a{pod="y"} 3\na{pod="z"} 4')
+
+    assert one == 'a{pod="label-1"} 1\na{pod="label-2"} 2'
+    assert other == 'a{pod="label-2"} 3\na{pod="label-3"} 4'
+
+
+def test_comments_times_and_exemplars_say_nothing() -> None:
+    text = (
+        "# made on gpu-node-7 by alice\n"
+        "# HELP secret_family What alice wanted to know.\n"
+        "# TYPE secret_family counter\n"
+        'secret_family{user="al\\"ice"} 1 1700000000 # {trace_id="abc"} 1\n'
+        "# EOF\n"
+    )
+
+    assert scrubbed(text) == (
+        "#\n"
+        "# HELP secret_family\n"
+        "# TYPE secret_family counter\n"
+        'secret_family{user="label-1"} 1\n'
+        "# EOF\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<html>\n<title>gpu-node-7</title>\n", "html"),
+        ("a 1\nhello from gpu-node-7\nb 2\n", "not_metrics"),
+        ("a 1\nb{pod=", "truncated"),
+    ],
+)
+def test_a_page_that_cannot_be_read_stays_so_and_says_nothing(text: str, kind: str) -> None:
+    now = scrubbed(text)
+
+    assert "node" not in now
+    assert "pod" not in now
+    for page in (text, now):
+        with pytest.raises(PageError) as refused:
+            read_page(page)
+        assert refused.value.kind == kind
+
+
+def test_names_of_models_go_when_asked_and_a_folder_always() -> None:
+    line = 'vllm:num_requests_running{{model_name="{}"}} 1'
+
+    assert scrubbed(line.format("acme/chat")) == line.format("acme/chat")
+    assert scrubbed(line.format("acme/chat"), models=True) == line.format("model-1")
+    assert scrubbed(line.format("/data/alice/chat")) == line.format("/path-1")
+
+
+# --- ticks ---------------------------------------------------------------------------------------
+
+SECRETS = ("alice", "10.1.2.3", "gpu-node-7", "acme.example", "Qwen", "tiny", "our-chat", "GPU-0")
+
+
+def story(path: Path, **changes: Any) -> list[Snapshot]:
+    """An engine elsewhere that answers, then is refused in words that name it."""
+    refused = Failure("refused", "nothing listens on 10.1.2.3:8000 (`our-chat`, gpu-node-7)")
+    pages = Pages({"our-chat": BEFORE})
+    known = replace(
+        target("our-chat", served_model="Qwen/Qwen3-8B"), url="http://eu.acme.example:8000/alice/m"
+    )
+    config = settings(
+        node="gpu-node-7",
+        models={"tiny": "Qwen"},
+        objectives=(
+            Objective(
+                name="errors",
+                indicator="errors",
+                objective_ratio=0.9,
+                match=(("model", "Qwen"),),
+            ),
+        ),
+    )
+    steps = [
+        lambda: None,
+        lambda: pages.texts.update({"our-chat": AFTER}),
+        lambda: pages.texts.update({"our-chat": refused}),
+    ]
+    return record(path, steps, config, pages=pages, find_targets=lambda _: (known,), **changes)
+
+
+def counted(snapshot: Snapshot) -> list[tuple[str, float]]:
+    return sorted((key.measure, value) for key, value in snapshot.counters.items())
+
+
+def states(snapshots: Iterable[Snapshot]) -> list[Any]:
+    return [
+        ([model.state for model in one.models], [burn.state for burn in one.burns])
+        for one in snapshots
+    ]
+
+
+@pytest.mark.parametrize("with_models", [False, True])
+def test_a_scrubbed_recording_comes_to_the_same_numbers(with_models: bool, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    live = story(path, is_scrubbed=True, with_models=with_models)
+
+    again = replay(path)
+
+    assert list(map(counted, again)) == list(map(counted, live))
+    assert states(again) == states(live)
+    assert len(live[1].burns) == 1
+    assert counted(live[1])
+
+
+def test_a_scrubbed_recording_names_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    story(path, is_scrubbed=True, with_models=True)
+
+    text = gzip.decompress(path.read_bytes()).decode()
+
+    assert [secret for secret in SECRETS if secret in text] == []
+    assert '"url":"http://host-2:8000/path-1"' in text
+    assert "nothing listens on host-3:8000 (`target-1`, host-1)" in text
+
+
+def test_without_scrub_names_stay(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    story(path)
+
+    text = gzip.decompress(path.read_bytes()).decode()
+
+    assert [secret for secret in SECRETS if secret not in text] == []
+
+
+def test_this_machines_loopback_stays_as_it_is() -> None:
+    text = Scrubber("node").text("no answer from 127.0.0.1:8000, [::1]:8000 and [fe80::7]:8000")
+
+    assert text == "no answer from 127.0.0.1:8000, [::1]:8000 and [host-2]:8000"

@@ -127,7 +127,7 @@ class _Planner:
 
     def _word(self, labels: Mapping[str, str]) -> str:
         words = (labels[name] for name in self.dialect.model_labels if name in labels)
-        return next((word for word in words if word not in self.dialect.no_model), "")
+        return next((word for word in words if word and word not in self.dialect.no_model), "")
 
     def model(self, labels: Mapping[str, str]) -> str:
         """Our name. A series without the label is its page's only model's, if there is one."""

@@ -274,6 +274,23 @@ def test_the_duration_of_a_tick_is_exported_at_the_next() -> None:
 # --- limits ------------------------------------------------------------------------------------
 
 
+def test_a_target_with_an_interval_of_its_own_rests_between_and_keeps_what_it_showed() -> None:
+    pages, clock = Pages({"a": BEFORE, "b": BEFORE}), Clock()
+    pages.clock = clock
+    both = (target("a"), replace(target("b"), least_interval_seconds=10.0))
+    five = settings(interval_seconds=5.0)
+    ticking = agent(five, pages=pages, find_targets=lambda _: both, monotonic=clock)
+    views = []
+    for _ in range(5):
+        snapshot = ticking.tick()
+        views.append({view.target: view for view in snapshot.targets}["b"])
+        clock.passes(5.0)
+
+    assert pages.asked == [("a", "b"), ("a",), ("a", "b"), ("a",), ("a", "b")]
+    assert [view.is_up for view in views] == [True] * 5
+    assert [view.age_seconds for view in views] == [0.0, 5.0, 0.0, 5.0, 0.0]
+
+
 def test_targets_beyond_the_limit_are_not_read_and_it_is_counted() -> None:
     three = tuple(target(name) for name in ("a", "b", "c"))
     limits = Limits(targets=2, scrape_timeout_seconds=DEADLINE_SECONDS)

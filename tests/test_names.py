@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from burnmeter import names, views
+from burnmeter.frame import Frame, burns
 from burnmeter.model import Share, Spend
 from burnmeter.names import FORGET_AFTER_SECONDS, OVERFLOW
 from burnmeter.page import Page, read_page
@@ -59,9 +60,9 @@ def test_a_page_of_five_thousand_models_has_a_bounded_number_and_loses_no_token(
     for tokens in (10.0, 30.0, 60.0):
         state = node.tick({A: crowd(tokens, *everybody())})
 
-    burns = views.burns(state, OBJECTIVES)
+    found = burns(state, OBJECTIVES)
     assert len(named(state)) == MOST + 1
-    assert len(burns) == len(OBJECTIVES) * (MOST + 1)
+    assert len(found) == len(OBJECTIVES) * (MOST + 1)
     assert node.total("tokens_total") == CROWD * 50.0
     assert node.total("tokens_total", model="lora-0000") == 50.0
     assert node.total("tokens_total", model=OVERFLOW) == (CROWD - MOST) * 50.0
@@ -128,7 +129,13 @@ def test_names_that_change_all_the_time_leave_no_more_behind_than_places(every: 
             table=processes((10, 1)),
             every=every,
         )
-        frame, _ = views.with_history(shown(node), frame)
+        frame, _ = views.turn(
+            node.state,
+            node.settings,
+            timestamp_seconds=node.at,
+            at_seconds=node.at,
+            before=frame,
+        )
         assert len(named(state)) <= MOST + 2  # and those that left within this very tick
         assert len(state.purse.spends) <= 3 * (MOST + 2)
         assert len(state.ledgers) <= 2 * len(OBJECTIVES)
@@ -140,14 +147,14 @@ def test_names_that_change_all_the_time_leave_no_more_behind_than_places(every: 
         assert dollars == pytest.approx(number * every * 3.6 / 3600)
 
 
-def shown(node: Node) -> views.Frame:
+def shown(node: Node) -> Frame:
     """The node's state, ready to be viewed."""
-    return views.Frame(
+    return Frame(
         state=node.state,
         settings=node.settings,
         timestamp_seconds=node.at,
         at_seconds=node.at,
-        burns=views.burns(node.state, OBJECTIVES),
+        burns=burns(node.state, OBJECTIVES),
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from burnmeter import pipeline, views
+from burnmeter.frame import Frame
 from burnmeter.model import Failure, Health, PageReading, Snapshot, Target
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State
@@ -97,7 +98,7 @@ class Theatre:
         )
         self.state = State(started_timestamp_seconds=STARTED)
         self.at, self.wall_shift = 0.0, 0.0
-        self.frame: views.Frame | None = None
+        self.frame: Frame | None = None
         self.told: list[str] = []
 
     def play(self, step: Words) -> Iterator[Snapshot]:
@@ -133,17 +134,16 @@ class Theatre:
             gpus=None,
             processes=None,
         )
-        self.state = replace(pipeline.tick(self.state, readings, self.settings))
-        self.told += [event.kind for event in self.state.events]
-        self.state = replace(self.state, events=())
-        frame = views.Frame(
-            state=self.state,
-            settings=self.settings,
+        self.state = pipeline.tick(self.state, readings, self.settings)
+        self.frame, models = views.turn(
+            self.state,
+            self.settings,
             timestamp_seconds=timestamp,
             at_seconds=self.at,
-            burns=views.burns(self.state, self.settings.objectives),
+            before=self.frame,
         )
-        self.frame, models = views.with_history(frame, self.frame)
+        self.told += [event.kind for event in self.state.events]
+        self.state = replace(self.state, events=())
         return views.snapshot(
             self.frame,
             version="0",

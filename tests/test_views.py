@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from burnmeter import recent, views
+from burnmeter.frame import HISTORY_POINTS, Frame, burn_events, lengthen
 from burnmeter.model import (
     Burn,
     EnginePage,
@@ -20,7 +21,6 @@ from burnmeter.model import (
 )
 from burnmeter.pipeline import Past, Settings, State, addressed
 from burnmeter.recent import Recent
-from burnmeter.views import Frame
 from burnmeter.watch import Watched
 from tests.fakes import (
     DURATION,
@@ -310,14 +310,14 @@ def test_a_good_model_names_the_objective_that_burns_most() -> None:
     ],
 )
 def test_a_turn_of_an_objective_is_told(before: str, after: str, kind: str | None) -> None:
-    told = views.burn_events([burn(before)], [burn(after)], 7.0)
+    told = burn_events([burn(before)], [burn(after)], 7.0)
 
     assert [event.kind for event in told] == ([] if kind is None else [kind])
     assert all(event.text == f"ttft: it is {after}" for event in told)
 
 
 def test_what_burns_from_the_first_tick_is_told() -> None:
-    assert [event.kind for event in views.burn_events([], [burn("burning")], 7.0)] == ["burning"]
+    assert [event.kind for event in burn_events([], [burn("burning")], 7.0)] == ["burning"]
 
 
 # --- history -------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_what_burns_from_the_first_tick_is_told() -> None:
 def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
     history: dict[str, tuple[Point, ...]] = {}
     for at in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0):
-        history = views.lengthen(history, {"llama": Point(at, None, None, None, None, None)})
+        history = lengthen(history, {"llama": Point(at, None, None, None, None, None)})
 
     assert [point.timestamp_seconds for point in history["llama"]] == [0.0, 15.0, 30.0, 35.0]
 
@@ -334,18 +334,18 @@ def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
 def test_history_goes_on_when_the_wall_clock_is_set_back() -> None:
     history: dict[str, tuple[Point, ...]] = {}
     for at in (7200.0, 7215.0, 3600.0, 3605.0, 3610.0, 3615.0, 3620.0):
-        history = views.lengthen(history, {"llama": Point(at, None, None, None, None, None)})
+        history = lengthen(history, {"llama": Point(at, None, None, None, None, None)})
 
     assert [point.timestamp_seconds for point in history["llama"][2:]] == [3600.0, 3615.0, 3620.0]
 
 
 def test_history_is_limited() -> None:
     history: dict[str, tuple[Point, ...]] = {}
-    for number in range(2 * views.HISTORY_POINTS):
+    for number in range(2 * HISTORY_POINTS):
         point = Point(60.0 * number, None, None, None, None, None)
-        history = views.lengthen(history, {"llama": point})
+        history = lengthen(history, {"llama": point})
 
-    assert len(history["llama"]) == views.HISTORY_POINTS
+    assert len(history["llama"]) == HISTORY_POINTS
 
 
 # --- one model, whole ----------------------------------------------------------------------------

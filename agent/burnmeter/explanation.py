@@ -85,7 +85,8 @@ def _is_told(stem: str, metric: Metric) -> bool:
     What a gateway or a probe counts is told of by the engines' own.
     """
     words = re.findall("[a-z]+", metric.help.lower())
-    return metric.group not in catalog.VANTAGES[1:] and any(len(part) > 3 and part in words for part in stem.split("_"))
+    is_told = any(len(part) > 3 and part in words for part in stem.split("_"))
+    return is_told and metric.group not in catalog.VANTAGES[1:]
 
 
 def _short(metric: Metric) -> str:
@@ -119,9 +120,7 @@ def _origin(dialect: Dialect, name: str) -> Origin:
     return Origin(
         engine=dialect.engine,
         place=f"dialects/{dialect.engine}.yaml:{line_of(dialect.source, name)}",
-        names=tuple(
-            dict.fromkeys(n for r in measure.rules for n in (*r.names, *r.sum, *r.count))
-        ),
+        names=tuple(dict.fromkeys(n for r in measure.rules for n in (*r.names, *r.sum, *r.count))),
         formula=formula(measure),
         observed=measure.observed,
         means=measure.means,

@@ -21,6 +21,7 @@ from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
 from burnmeter.export import prometheus
 from burnmeter.export.web import Outlet, render
+from burnmeter.frame import Frame
 from burnmeter.model import (
     Failure,
     GpuReading,
@@ -165,8 +166,9 @@ class Agent:
         self._memories: dict[str, PageMemory] = {}
         self._limits: Counter[str] = Counter()
         self._prices: dict[str, float | None] = {}
-        self._frame: views.Frame | None = None
+        self._frame: Frame | None = None
         self._last_gave: dict[str, float] = {}
+        self._asked_seconds: dict[str, float] = {}
         self._late_ticks = 0
         self._failed_ticks = 0
         self._last_bug = ""
@@ -221,18 +223,13 @@ class Agent:
         self._settings = settings
         state = tick(self._state, readings, settings)
         self._count_models(state)
-        burns = views.burns(state, settings.objectives)
-        before = self._frame.burns if self._frame else ()
-        told = views.burn_events(before, burns, readings.timestamp_seconds)
-        state = replace(state, events=(*state.events, *told))
-        frame = views.Frame(
-            state=state,
-            settings=settings,
+        frame, models = views.turn(
+            state,
+            settings,
             timestamp_seconds=readings.timestamp_seconds,
             at_seconds=readings.at_seconds,
-            burns=burns,
+            before=self._frame,
         )
-        frame, models = views.with_history(frame, self._frame)
         snapshot = views.snapshot(
             frame,
             version=__version__,
@@ -242,10 +239,10 @@ class Agent:
             health=self._health(),
             models=models,
         )
-        self._state, self._frame = state, frame
-        self._memories = {
-            name: self._memories[name] for name in state.watched if name in self._memories
-        }
+        self._state, self._frame = frame.state, frame
+        for held in (self._memories, self._asked_seconds):
+            for name in held.keys() - state.watched.keys():
+                del held[name]
         self.outlet = render(snapshot, prometheus.render(snapshot))
         self._tick_seconds = self.world.monotonic() - began
         return snapshot
@@ -271,11 +268,13 @@ class Agent:
             processes.processes if processes and not processes.failure else self._state.processes
         )
         targets = self._limited(self.world.find_targets(known))
-        pages = self.world.pages.read_all(targets, began + allowed - self.world.monotonic())
+        due = tuple(target for target in targets if self._is_due(target, began))
+        pages = self.world.pages.read_all(due, began + allowed - self.world.monotonic())
         gpus = None
         if self._gpus:
             gpus = self._gpus.take(began + allowed - self.world.monotonic())
         raw = RawTick(
+            began_seconds=began,
             at_seconds=self.world.monotonic(),
             timestamp_seconds=self.world.wall_clock(),
             started_timestamp_seconds=self._state.started_timestamp_seconds,
@@ -307,6 +306,15 @@ class Agent:
             if one.seen is not None and one.gone_since_seconds is None
             for pid in (one.seen.identity.pid,)
         )
+
+    def _is_due(self, target: Target, now_seconds: float) -> bool:
+        """Whether it is time to read a target that is not to be read at every tick."""
+        least, asked = target.least_interval_seconds, self._asked_seconds.get(target.name)
+        early = LATE_RATIO * self.config.interval_seconds
+        if least is not None and asked is not None and now_seconds - asked < least - early:
+            return False
+        self._asked_seconds[target.name] = now_seconds
+        return True
 
     def _limited(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         most = self.config.limits.targets

@@ -315,9 +315,7 @@ def plan(
     knows the page.
     """
     rows = _rows(page)
-    labelled: dict[str, list[Mapping[str, str]]] = {family: [] for family in page.types}
-    labelled |= {name: [series.labels for _, series in ours] for name, ours in rows.items()}
-    dialect = recognise(labelled, dialects, engine)
+    dialect = _dialect(page, rows, dialects, engine)
     planner = _Planner(page, rows, dialect, role)
     if not planner.role.is_counted:
         return _plan_of_nothing(planner)
@@ -347,6 +345,22 @@ def plan(
         models=planner.models,
         beyond=planner.beyond,
     )
+
+
+def dialect_of(page: Page, dialects: Mapping[str, Dialect], engine: str | None = None) -> Dialect:
+    """The dialect that a page speaks. Raises PageError(`unknown_engine`)."""
+    return _dialect(page, _rows(page), dialects, engine)
+
+
+def _dialect(
+    page: Page,
+    rows: Mapping[str, Sequence[Row]],
+    dialects: Mapping[str, Dialect],
+    engine: str | None,
+) -> Dialect:
+    labelled: dict[str, list[Mapping[str, str]]] = {family: [] for family in page.types}
+    labelled |= {name: [series.labels for _, series in ours] for name, ours in rows.items()}
+    return recognise(labelled, dialects, engine)
 
 
 def _plan_of_nothing(planner: _Planner) -> Plan:

@@ -5,24 +5,22 @@ from slo.py. Surprising: a model is as good as the worst of what is known of it,
 worse than good.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from burnmeter import histograms, names, pipeline, recent, sli, slo, vantage
+from burnmeter import histograms, names, pipeline, recent, sli, vantage
 from burnmeter.dialects import INDICATORS
+from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
 from burnmeter.model import (
     Burn,
     Elsewhere,
-    Event,
     GpuView,
     Health,
     Histogram,
     Key,
     Latency,
     ModelView,
-    Objective,
-    Point,
     Quantile,
     Snapshot,
     SourceView,
@@ -36,20 +34,6 @@ from burnmeter.watch import Watched
 LATENCIES: Final = {**INDICATORS, "prefill": "prefill_seconds", "decode": "decode_seconds"}
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 SEVEREST_FIRST: Final = ("page", "ticket", None)
-HISTORY_STEP_SECONDS: Final = 15.0
-HISTORY_POINTS: Final = 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What the views of one tick share."""
-
-    state: State
-    settings: Settings
-    timestamp_seconds: float
-    at_seconds: float
-    burns: tuple[Burn, ...]
-    history: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
 
 
 def latency(histogram: Histogram) -> Latency:
@@ -63,43 +47,6 @@ def latency(histogram: Histogram) -> Latency:
         if interval is not None:
             found[name] = interval
     return Latency(count=histogram.total, mean_seconds=mean, quantiles=found)
-
-
-def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
-    """Every objective on every model it is about."""
-    by_name = {objective.name: objective for objective in objectives}
-    return tuple(
-        replace(
-            slo.burn(
-                by_name[name],
-                model,
-                ledger,
-                unmeasured=state.unmeasured.get((name, model)),
-                counts_events=by_name[name].indicator != "availability",
-            ),
-            source=state.sources.get((name, model)),
-        )
-        for (name, model), ledger in sorted(state.ledgers.items())
-        if name in by_name
-    )
-
-
-def burn_events(
-    before: Sequence[Burn], after: Sequence[Burn], timestamp_seconds: float
-) -> tuple[Event, ...]:
-    """What began or ceased to burn between two ticks; what cannot be told is not recovered."""
-    was = {(b.objective.name, b.model): b.state for b in before}
-    found = []
-    for burn in after:
-        old = was.get((burn.objective.name, burn.model))
-        if (burn.state == "burning") == (old == "burning"):
-            continue
-        kind = "recovered" if burn.state == "good" else burn.state
-        text = f"{burn.objective.name}: {burn.reason}"
-        found.append(
-            Event(timestamp_seconds=timestamp_seconds, kind=kind, subject=burn.model, text=text)
-        )
-    return tuple(found)
 
 
 # --- one model -----------------------------------------------------------------------------------
@@ -260,40 +207,6 @@ def _not_available(watched: Sequence[Watched]) -> dict[str, str]:
     return {m: why for m, why in pages[0].items() if all(m in p for p in pages)} if pages else {}
 
 
-def point(view: ModelView, burns_: Sequence[Burn], timestamp_seconds: float) -> Point:
-    """A model's moment, for its small charts."""
-    ttft = view.latencies.get("ttft")
-    p95 = ttft.quantiles.get("p95") if ttft else None
-    fast = [b.windows[0] for b in burns_ if b.model == view.model and b.windows]
-    lower = [window.burn_lower for window in fast if window.burn_lower is not None]
-    upper = [window.burn_upper for window in fast if window.burn_upper is not None]
-    return Point(
-        timestamp_seconds,
-        view.generated_tokens_per_second,
-        p95.upper_seconds if p95 else None,
-        view.error_ratio_upper,
-        max(lower, default=None),
-        max(upper, default=None),
-    )
-
-
-def lengthen(
-    history: Mapping[str, tuple[Point, ...]], points: Mapping[str, Point]
-) -> dict[str, tuple[Point, ...]]:
-    """The history with one more point each, if the last is old enough; the latest always shows."""
-    longer: dict[str, tuple[Point, ...]] = {}
-    for model, latest in points.items():
-        old = history.get(model, ())
-        fixed = old[:-1] if len(old) > 1 and _too_close(old[-2], old[-1]) else old
-        longer[model] = (*fixed, latest)[-HISTORY_POINTS:]
-    return longer
-
-
-def _too_close(one: Point, other: Point) -> bool:
-    """A wall clock that was set back must not stop the history until it has caught up."""
-    return 0 <= other.timestamp_seconds - one.timestamp_seconds < HISTORY_STEP_SECONDS
-
-
 # --- targets and GPUs ----------------------------------------------------------------------------
 
 
@@ -352,7 +265,7 @@ def model_views(frame: Frame) -> tuple[ModelView, ...]:
         for model in one.models:
             by_model.setdefault(model, []).append(one)
     did = recent.by_model(frame.state.past)
-    burns_of = _by_model(frame.burns)
+    burns_of = grouped(frame.burns)
     return tuple(
         model_view(
             replace(frame, burns=burns_of.get(model, ())),
@@ -361,14 +274,6 @@ def model_views(frame: Frame) -> tuple[ModelView, ...]:
         )
         for model in sorted(by_model)
     )
-
-
-def _by_model(burns_: Sequence[Burn]) -> dict[str, tuple[Burn, ...]]:
-    """Grouped once: a model that looks through everybody's burns takes the square of them all."""
-    found: dict[str, list[Burn]] = {}
-    for burn in burns_:
-        found.setdefault(burn.model, []).append(burn)
-    return {model: tuple(ours) for model, ours in found.items()}
 
 
 def snapshot(
@@ -404,15 +309,30 @@ def snapshot(
     )
 
 
-def with_history(frame: Frame, before: Frame | None) -> tuple[Frame, tuple[ModelView, ...]]:
-    """The frame with each model's history made one point longer, and the models' views."""
-    old = before.history if before else {}
-    bare = {view.model: view for view in model_views(frame)}
-    burns_of = _by_model(frame.burns)
-    points = {
-        model: point(view, burns_of.get(model, ()), frame.timestamp_seconds)
-        for model, view in bare.items()
-    }
-    history = lengthen(old, points)
-    views = tuple(replace(view, history=history[model]) for model, view in bare.items())
+def turn(
+    state: State,
+    settings: Settings,
+    *,
+    timestamp_seconds: float,
+    at_seconds: float,
+    before: Frame | None,
+) -> tuple[Frame, tuple[ModelView, ...]]:
+    """What the tick after `before` shows: who burns, what is told of it, each model with its past.
+
+    The frame's state has the events that only burns can tell.
+    """
+    found = burns(state, settings.objectives)
+    told = burn_events(before.burns if before else (), found, timestamp_seconds)
+    frame = Frame(
+        state=replace(state, events=(*state.events, *told)),
+        settings=settings,
+        timestamp_seconds=timestamp_seconds,
+        at_seconds=at_seconds,
+        burns=found,
+    )
+    bare = model_views(frame)
+    by_model = grouped(frame.burns)
+    points = {v.model: point(v, by_model.get(v.model, ()), timestamp_seconds) for v in bare}
+    history = lengthen(before.history if before else {}, points)
+    views = tuple(replace(view, history=history[view.model]) for view in bare)
     return replace(frame, history=history), views

@@ -140,7 +140,7 @@ def rest(was: Watched) -> Look:
 
 def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) -> Look:
     """Take in one reading. `page` is its text as read, None if none could be read."""
-    about = reading.about if reading.about is not None else was.about
+    about = _learned(was.about, reading.about)
     if about != was.about:  # It may name its model otherwise.
         was = replace(was, about=about, plan=None)
     failure, new_plan = reading.failure, was.plan
@@ -165,6 +165,14 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
     if about is not None:
         said = replace(said, version=about.version)
     return _met(was, base, said, reading.at_seconds, terms)
+
+
+def _learned(known: About | None, said: About | None) -> About | None:
+    """What it says now, and what it said before of that on which it is silent."""
+    if known is None or said is None:
+        return known if said is None else said
+    version = said.version if said.version is not None else known.version
+    return About(version=version, models=said.models or known.models)
 
 
 def vanish(was: Watched, at_seconds: float, terms: Terms) -> Look:

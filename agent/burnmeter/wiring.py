@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 
 from burnmeter import dialects
 from burnmeter.config import Config
+from burnmeter.dialects import Asks
 from burnmeter.errors import PageError
 from burnmeter.loop import Agent, Source, World
 from burnmeter.model import GpuReading, Process, ProcessReading, Snapshot, Target, TargetView
+from burnmeter.page import read_page
+from burnmeter.planning import dialect_of
 from burnmeter.simulate.node import SimulatedNode
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
@@ -70,8 +73,17 @@ def pages(settings: Config) -> ReaderPool:
     reader = EngineReader(
         body_bytes=settings.limits.body_bytes,
         timeout_seconds=settings.limits.scrape_timeout_seconds,
+        asks_of=asks_of,
     )
     return ReaderPool(reader, threads=settings.limits.targets)
+
+
+def asks_of(target: Target, text: str) -> Asks | None:
+    """Where whoever made a page says who he is."""
+    try:
+        return dialect_of(read_page(text), dialects.load_all(), target.engine).asks
+    except PageError:
+        return None
 
 
 class Finder:

@@ -21,6 +21,7 @@ from burnmeter import pipeline, views
 from burnmeter.config_slos import DEFAULTS
 from burnmeter.dialects import load_all
 from burnmeter.export import prometheus
+from burnmeter.frame import Frame
 from burnmeter.model import (
     Gpu,
     GpuProcess,
@@ -92,7 +93,7 @@ class Node:
         self.memories = [PageMemory() for _ in self.targets]
         self.rounds = 0
         self.state = State(started_timestamp_seconds=0.0)
-        self.frame: views.Frame | None = None
+        self.frame: Frame | None = None
         self.settings = Settings(
             terms=Terms(
                 dialects=load_all(),
@@ -120,14 +121,13 @@ class Node:
         """From the pages to a Snapshot."""
         at = self.rounds * INTERVAL_SECONDS
         self.state = pipeline.tick(self.state, self._readings(at), self.settings)
-        frame = views.Frame(
-            state=self.state,
-            settings=self.settings,
+        self.frame, models = views.turn(
+            self.state,
+            self.settings,
             timestamp_seconds=at,
             at_seconds=at,
-            burns=views.burns(self.state, self.settings.objectives),
+            before=self.frame,
         )
-        self.frame, models = views.with_history(frame, self.frame)
         self.rounds += 1
         return views.snapshot(
             self.frame,

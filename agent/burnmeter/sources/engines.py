@@ -15,7 +15,7 @@ import ssl
 import string
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,7 +24,8 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Url, parse_url
 
 from burnmeter import __version__
-from burnmeter.model import Failure, PageReading, Target
+from burnmeter.dialects import Asks
+from burnmeter.model import About, Failure, PageReading, Target
 from burnmeter.sources.answers import (
     Refusal,
     body_of,
@@ -34,6 +35,7 @@ from burnmeter.sources.answers import (
     port_of,
     text_of,
 )
+from burnmeter.sources.asking import about
 from burnmeter.sources.connection import Exchange, Socket, bind, dial, tls_context
 
 HEADERS: Final = {
@@ -51,6 +53,11 @@ TOKEN_BYTES: Final = 8192
 """More than any token has, and a guard against `token_file: /dev/zero`."""
 TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
+ASK_EVERY_SECONDS: Final = 600.0
+ASK_TIMEOUT_SECONDS: Final = 1.0
+ASK_BYTES: Final = 1_000_000
+"""llama.cpp tells its version beside the whole chat template."""
+
 # It writes a warning with a trace and the whole URL for each odd header, at every read.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
@@ -63,6 +70,9 @@ class _Line:
     connection: HTTPConnection | None = None
     origin: tuple[object, ...] = ()
     is_forgotten: bool = False
+    asked_at_seconds: float | None = None
+    asked_of: tuple[object, ...] = ()
+    """Which process was asked who it is."""
 
     def drop(self) -> None:
         if self.connection is not None:
@@ -84,11 +94,18 @@ class EngineReader:
     """
 
     def __init__(
-        self, *, body_bytes: int, timeout_seconds: float, ca_file: str | None = None
+        self,
+        *,
+        body_bytes: int,
+        timeout_seconds: float,
+        ca_file: str | None = None,
+        asks_of: Callable[[Target, str], Asks | None] = lambda _target, _page: None,
     ) -> None:
+        """`asks_of`: where whoever made a page says who he is; None: nowhere."""
         self._body_bytes = body_bytes
         self._timeout_seconds = timeout_seconds
         self._ca_file = ca_file
+        self._asks_of = asks_of
         self._tls: ssl.SSLContext | None = None
         self._lines: dict[str, _Line] = {}
         self._guard = threading.Lock()
@@ -105,7 +122,10 @@ class EngineReader:
             message = f"the read of `{target.name}` before this one has not ended"
             return _reading(target, began, Failure("timeout", message))
         try:
-            return _reading(target, began, *self._attempt(line, target, began))
+            reading = _reading(target, began, *self._attempt(line, target, began))
+            # After the clock was read: the page is as old as its last byte.
+            said = self._ask(line, target, reading.text) if reading.text is not None else None
+            return reading._replace(about=said)
         finally:
             line.lock.release()
             line.drop_if_forgotten()
@@ -134,13 +154,37 @@ class EngineReader:
         try:
             url = _parsed(target, place)
             place = place_of(url)
-            text, size = self._fetch(line, target, url, exchange)
+            text, size = self._fetch(line, target, url, exchange, self._body_bytes)
         except Exception as error:  # noqa: BLE001 - one target's trouble is never another's
             line.drop()
             return explain(error, place, exchange, self._timeout_seconds), None, 0
         return None, text, size
 
-    def _fetch(self, line: _Line, target: Target, url: Url, exchange: Exchange) -> tuple[str, int]:
+    def _ask(self, line: _Line, target: Target, page: str) -> About | None:
+        """Who it says it is, if it is time to ask: at first, of another process, now and then."""
+        process, now = (target.pid, target.started_timestamp_seconds), time.monotonic()
+        since = None if line.asked_at_seconds is None else now - line.asked_at_seconds
+        if since is not None and since < ASK_EVERY_SECONDS and line.asked_of == process:
+            return None
+        line.asked_at_seconds, line.asked_of = now, process
+        asks = self._asks_of(target, page)
+        if asks is None:
+            return None
+        ends = Exchange(now + min(ASK_TIMEOUT_SECONDS, self._timeout_seconds / 3), 2 * ASK_BYTES)
+
+        def get(path: str) -> str:
+            try:
+                url = _parsed(target, "the `url`")._replace(path=path, query=None)
+                return self._fetch(line, target, url, ends, ASK_BYTES)[0]
+            except BaseException:
+                line.drop()
+                raise
+
+        return about(asks, get)
+
+    def _fetch(
+        self, line: _Line, target: Target, url: Url, exchange: Exchange, most_bytes: int
+    ) -> tuple[str, int]:
         headers = {**HEADERS, **_authorisation(target)}
         was_open = self._open(line, url, exchange)
         try:
@@ -154,8 +198,8 @@ class EngineReader:
             self._open(line, url, exchange)
             response = _ask(line, url, headers)
         try:
-            check_head(response, target, url, self._body_bytes)
-            body = body_of(response, url, self._body_bytes)
+            check_head(response, target, url, most_bytes)
+            body = body_of(response, url, most_bytes)
             is_delimited = any(name in response.headers for name in DELIMITERS)
             return text_of(body, is_delimited, target, url), len(body)
         finally:

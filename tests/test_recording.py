@@ -54,7 +54,12 @@ def page(text: str | None, failure: Failure | None = None, name: str = "chat") -
 def tick(**changes: Any) -> RawTick:
     """A tick of one target without a page; `changes` are fields of RawTick."""
     empty: dict[str, Any] = {"pages": {}, "targets": (target(),), "gpus": None, "processes": None}
-    times = {"at_seconds": 10.0, "timestamp_seconds": 1e9, "started_timestamp_seconds": 9e8}
+    times = {
+        "began_seconds": 9.0,
+        "at_seconds": 10.0,
+        "timestamp_seconds": 1e9,
+        "started_timestamp_seconds": 9e8,
+    }
     return RawTick(**(empty | times | changes))
 
 
@@ -328,7 +333,7 @@ def test_a_full_file_ends_the_recording_and_says_so(tmp_path: Path) -> None:
 
     found = [one.pages["chat"].text for one in ticks(path)]
 
-    assert recorder.stopped_by == "the file has reached 5000 bytes, the most it may"
+    assert recorder.stopped_by == "its limit of 5000 bytes"
     assert len(found) == recorder.ticks
     assert found == texts[: len(found)]
     assert 5000 <= path.stat().st_size < 6000

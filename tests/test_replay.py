@@ -6,8 +6,12 @@ it cost itself may differ. What stands in the file is test_recording.py's.
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,13 @@ from burnmeter.config import Config, Prices
 from burnmeter.errors import BurnmeterError
 from burnmeter.loop import Agent
 from burnmeter.model import Failure, GpuProcess, Objective, Process, Target
-from burnmeter.sources.recording import Recording
+from burnmeter.sources.recording import Recording, RecordingError
 from burnmeter.sources.replay import Replay
 from tests.fakes_world import AFTER, BEFORE, Pages, Scripted, gpus, processes, settings, target
 from tests.nvml import Clock
 from tests.recordings import record, replay, without_cost
+
+COMMAND = Path(sys.executable).with_name("burnmeter")
 
 
 def started_later(page: str) -> str:
@@ -37,13 +43,17 @@ def started_later(page: str) -> str:
 
 
 class Story:
-    """An engine with a worker on a GPU: it works, is refused, restarts with a new pid."""
+    """An engine with a worker on a GPU: it works, is refused, restarts with a new pid.
+
+    Another is not to be read at every tick.
+    """
 
     def __init__(self) -> None:
         self.pid = 41
         self.clock = Clock()
-        self.pages = Pages({"chat": BEFORE})
+        self.pages = Pages({"chat": BEFORE, "seldom": AFTER})
         self.pages.clock = self.clock
+        self.pages.on_read = lambda: self.clock.passes(0.1)
         self.running = {41}
 
     def steps(self) -> list[Callable[[], object]]:
@@ -72,7 +82,10 @@ class Story:
             "pages": self.pages,
             "processes": Scripted(self._processes),
             "gpus": Scripted(self._gpus),
-            "find_targets": lambda _: (target(pid=self.pid),),
+            "find_targets": lambda _: (
+                target(pid=self.pid),
+                target("seldom", least_interval_seconds=2.5),
+            ),
             "is_running": lambda pid: pid in self.running,
         }
 
@@ -111,7 +124,7 @@ def test_a_replay_is_the_live_agent_once_more(tmp_path: Path) -> None:
     live = record(path, story.steps(), config, clock=story.clock, **story.fields())
 
     assert {event.kind for event in live[-1].events} >= {"up", "down", "restart", "xid"}
-    assert live[-1].targets[0].restarts == 1
+    assert [view.restarts for view in live[-1].targets] == [1, 0]
     assert {share.method for share in live[-1].spends} == {"process_tree", "none"}
     assert list(map(without_cost, replay(path))) == list(map(without_cost, live))
 
@@ -129,7 +142,7 @@ def test_a_replay_of_the_simulated_node_is_the_live_agent_once_more(tmp_path: Pa
     again = replay(path)
 
     assert all(snapshot.is_simulated for snapshot in again)
-    assert all(model.running is not None for model in again[-1].models)
+    assert any(model.running is not None for model in again[-1].models)
     for one, other in zip(again, live, strict=True):
         # Sources' ages and durations are of moments between a tick's readings and its end.
         assert replace(one, health=other.health, sources=other.sources) == other
@@ -162,8 +175,8 @@ def test_another_config_judges_the_same_recording(tmp_path: Path) -> None:
 
     last = replay(path, other)[-1]
 
-    assert [view.model for view in last.models] == ["named-by-the-config"]
-    assert [(burn.objective.name, burn.state) for burn in last.burns] == [("fast", "burning")]
+    assert [view.model for view in last.models] == ["named-by-the-config", "tiny"]
+    assert [(burn.objective.name, burn.state) for burn in last.burns][:1] == [("fast", "burning")]
     # Where and how often is what was, not what is asked.
     assert (last.node, last.interval_seconds) == ("test-node", 1.0)
 
@@ -217,3 +230,69 @@ def test_two_replays_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(one.stdout_bytes.splitlines()) == 8
     last = json.loads(burnmeter("replay", str(path), "--json").stdout)
     assert last == json.loads(one.stdout.splitlines()[-1])
+
+
+def test_all_ticks_are_for_machines_only() -> None:
+    result = burnmeter("replay", "any.jsonl.gz", "--all")
+
+    assert result.exit_code == 2
+    assert "--all is for --json" in result.stderr
+
+
+@contextmanager
+def recording_node(path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`record --simulate` that has written its first tick, until the block ends."""
+    words = [COMMAND, "record", "--simulate", "--out", path, "--scrub"]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not path.exists() or not has_tick(path):
+            assert child.poll() is None, "the recorder has ended"
+            time.sleep(0.05)
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def has_tick(path: Path) -> bool:
+    try:
+        return next(Recording(path).ticks(), None) is not None
+    except RecordingError:
+        return False
+
+
+def test_a_recorder_that_is_told_to_stop_says_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "node.jsonl.gz"
+    with recording_node(path) as child:
+        child.send_signal(signal.SIGTERM)
+        told, _ = child.communicate(timeout=30)
+
+    assert re.fullmatch(rf"{path}: \d+ ticks? of 3 targets, {path.stat().st_size} bytes\n", told)
+    assert child.returncode == 0
+    result = burnmeter("replay", str(path))
+    assert result.stderr == ""
+    assert "on host-1" in result.stdout
+    assert "tick 1  chat: " in result.stdout
+
+
+def test_a_recorder_that_is_killed_leaves_what_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "node.jsonl.gz"
+    with recording_node(path) as child:
+        child.kill()
+        child.wait()
+
+    result = burnmeter("replay", str(path))
+
+    assert "is not complete: the recorder was killed, or the file was cut; " in result.stderr
+    assert "SIMULATED" in result.stdout
+
+
+def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "node.jsonl.gz"
+    path.write_text("mine")
+
+    result = burnmeter("record", "--out", str(path), "--seconds", "0.1")
+
+    assert result.stderr == f"burnmeter: {path}: is there already; name another file\n"
+    assert result.exit_code == 1
+    assert path.read_text() == "mine"

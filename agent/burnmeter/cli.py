@@ -392,7 +392,7 @@ def record(
         record_into(into, Agent(settings, wiring.recorded(world, into)), seconds)
     told = reports.recorded(into.ticks, into.targets, into.size_bytes)
     if into.stopped_by is not None:
-        fail(f"{out}: {told}, then no more: {into.stopped_by}")
+        fail(f"{out}: {told}; ended by {into.stopped_by}")
     click.echo(f"{out}: {told}")
 
 
@@ -406,7 +406,8 @@ def record_into(into: Recorder, agent: Agent, seconds: float | None) -> None:
         if is_watched:
             told = reports.recorded(into.ticks, into.targets, into.size_bytes)
             click.echo(f"\r{told} ", err=True, nl=False)
-        return time.monotonic() >= end or into.stopped_by is not None
+        is_late = time.monotonic() >= end and into.ticks > 0
+        return is_late or into.stopped_by is not None
 
     ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
     ticks.start()

@@ -53,7 +53,9 @@ class RecordingError(BurnmeterError):
 class RawTick:
     """All that the sources brought for one tick, before anything was made of it."""
 
+    began_seconds: float
     at_seconds: float
+    """Monotonic, when all had been read; `began_seconds` before anything was asked."""
     timestamp_seconds: float
     started_timestamp_seconds: float
     """When the agent began to watch."""
@@ -182,7 +184,7 @@ class Recorder:
     def _write(self, plain: Any) -> bool:
         line = json.dumps(plain, separators=(",", ":")).encode() + b"\n"
         if len(line) > LINE_BYTES:
-            self.stopped_by = f"one tick is {len(line)} bytes long; at most {LINE_BYTES} are kept"
+            self.stopped_by = f"a tick of {len(line)} bytes; the most is {LINE_BYTES}"
             return False
         try:
             self._file.write(line)
@@ -192,7 +194,7 @@ class Recorder:
             return False
         self._size_bytes = self._raw.tell()
         if self._size_bytes >= self._limit_bytes:
-            self.stopped_by = f"the file has reached {self._limit_bytes} bytes, the most it may"
+            self.stopped_by = f"its limit of {self._limit_bytes} bytes"
         return True
 
 

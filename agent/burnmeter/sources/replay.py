@@ -1,6 +1,6 @@
 """A recording's ticks in the place of this machine: sources and clocks that bring them once more.
 
-Time stands still within a tick and nothing waits, so two replays of one file are the same. It ticks
+Time moves once within a tick and nothing waits, so two replays of one file are the same. It ticks
 nothing: whoever drives the agent moves it on with `next_tick`.
 """
 
@@ -46,12 +46,13 @@ class Replay:
         self._next: RawTick | None = first
         self._now = first
         self._is_begun = False
+        self._is_read = False
 
     def next_tick(self) -> bool:
         """Stand at the next tick, the first included; false if there is none."""
         if self._next is None:
             return False
-        self._now, self._is_begun = self._next, True
+        self._now, self._is_begun, self._is_read = self._next, True, False
         self.gpus.reading = self._now.gpus or self.gpus.reading
         self.processes.reading = self._now.processes or self.processes.reading
         self._next = next(self._ticks, None)
@@ -65,6 +66,7 @@ class Replay:
         self, targets: Iterable[Target], deadline_seconds: float
     ) -> Mapping[str, PageReading]:
         """The pages of this tick; no target has one that had none then."""
+        self._is_read = True
         return {t.name: self._now.pages[t.name] for t in targets if t.name in self._now.pages}
 
     def is_running(self, pid: int) -> bool:
@@ -72,8 +74,8 @@ class Replay:
         return pid not in self._now.ended_pids
 
     def monotonic(self) -> float:
-        """When this tick's readings were complete."""
-        return self._now.at_seconds
+        """When this tick began, until its pages are read; then when all readings were complete."""
+        return self._now.at_seconds if self._is_read else self._now.began_seconds
 
     def wall_clock(self) -> float:
         """The same for people; before the first tick, when the agent began."""

@@ -284,7 +284,12 @@ def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
     """What moves while an engine works: in the dialect's order, so that two looks compare."""
     wanted = set(dialect.progress)
     counters = [sum(p.values()) for key, p in page.counters.items() if key.measure in wanted]
-    return (*counters, *(v for key, v in page.gauges.items() if key.measure in wanted))
+    counts = [
+        sum(part.total for part in parts.values())
+        for key, parts in page.histograms.items()
+        if key.measure in wanted
+    ]
+    return (*counters, *counts, *(v for key, v in page.gauges.items() if key.measure in wanted))
 
 
 def _is_stalled(now: Watched, dialect: Dialect, at_seconds: float, terms: Terms) -> bool | None:

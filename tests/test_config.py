@@ -138,6 +138,37 @@ def test_a_scheme_in_capitals_and_a_query_are_kept_usable() -> None:
     assert found.targets[0].url == "http://chat:8000/metrics?name=x"
 
 
+def test_a_target_may_say_what_its_page_cannot() -> None:
+    keys = "role: decode, least_interval_seconds: 30, is_only_reader: true"
+    told, silent = parsed(f"targets: [{{url: 'http://a', {keys}}}, {{url: 'http://b'}}]").targets
+
+    assert (told.role, told.least_interval_seconds, told.is_only_reader) == ("decode", 30.0, True)
+    assert (silent.role, silent.least_interval_seconds, silent.is_only_reader) == (
+        None,
+        None,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("role: decoder", "`decoder` is not a role; did you mean `decode`? known: decode, prefill"),
+        ("least_interval_seconds: 0.5", "0.5 is below 1, the least allowed"),
+        (
+            "least_interval_seconds: 60000",
+            "60000 is above 3600, the most allowed. Milliseconds? Write 60",
+        ),
+        ("is_only_reader: 1", "`1` is not true or false; write one of them, without quotes"),
+    ],
+)
+def test_what_a_target_says_of_itself_must_make_sense(key: str, says: str) -> None:
+    found, (problem,) = parse(f"targets: [{{url: 'http://a', {key}}}]", "f", bounds=BOUNDS)
+
+    assert found is None
+    assert problem.text == f"targets[0].{key.partition(':')[0]}: {says}"
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("good-*.yaml")), ids=lambda path: path.stem)
 def test_the_effective_config_written_out_is_the_same_config(path: Path) -> None:
     found = load(path, bounds=BOUNDS)

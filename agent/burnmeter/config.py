@@ -183,7 +183,17 @@ def _without_none(value: Any) -> Any:
 
 # --- the keys ----------------------------------------------------------------------------------
 
-TARGET_KEYS: Final = ("name", "url", "engine", "model", "token_file", "token_environment")
+TARGET_KEYS: Final = (
+    "name",
+    "url",
+    "engine",
+    "model",
+    "role",
+    "token_file",
+    "token_environment",
+    "least_interval_seconds",
+    "is_only_reader",
+)
 DISCOVERY: Final[Mapping[str, Rule]] = {"processes": rules.flag}
 GPUS: Final[Mapping[str, Rule]] = {
     "enabled": rules.flag,

@@ -17,6 +17,8 @@ from burnmeter.model import Target
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Scheme -> the port it means. Other schemes are refused."""
+ROLES: Final = ("prefill", "decode")
+"""What no page tells of every engine, so that the config may have to."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 _SECRET_IN_QUERY = re.compile(rf"[?&;][^=&]*({'|'.join(SECRET_WORDS)})", re.IGNORECASE)
@@ -49,8 +51,11 @@ def _read_target(
         "url": url,
         "engine": rules.choice("an engine", engines),
         "model": rules.word,
+        "role": rules.choice("a role", ROLES),
         "token_file": rules.file_name,
         "token_environment": rules.environment_name,
+        "least_interval_seconds": rules.number("least_interval_seconds", 1, 3600),
+        "is_only_reader": rules.flag,
     }
     values = rules.section(report, node, where, keys)
     if rules.has(node, "token_file") and rules.has(node, "token_environment"):

@@ -234,6 +234,17 @@ def test_no_target_and_no_config_tells_where_a_secret_is(tmp_path: Path) -> None
         assert secret not in text
 
 
+def test_an_address_in_a_failures_words_loses_its_secrets(tmp_path: Path) -> None:
+    words = "points to `https://me:word@login.example/in?key=abc`, and nothing follows it"
+    failed = page(None, Failure("redirect", words))
+
+    (found,) = ticks(written(tmp_path / "r.jsonl.gz", tick(pages={"chat": failed})))
+
+    assert found.pages["chat"].failure == Failure(
+        "redirect", "points to `https://login.example/in`, and nothing follows it"
+    )
+
+
 def test_a_recording_is_its_owners_alone_and_takes_no_files_place(tmp_path: Path) -> None:
     path = written(tmp_path / "r.jsonl.gz", tick())
 

@@ -29,7 +29,7 @@ from burnmeter.sources.recording import Recording, RecordingError
 from burnmeter.sources.replay import Replay
 from tests.fakes_world import AFTER, BEFORE, Pages, Scripted, gpus, processes, settings, target
 from tests.nvml import Clock
-from tests.recordings import record, replay, without_cost
+from tests.recordings import record, replay, ticks, without_cost
 
 COMMAND = Path(sys.executable).with_name("burnmeter")
 
@@ -125,6 +125,7 @@ def test_a_replay_is_the_live_agent_once_more(tmp_path: Path) -> None:
 
     assert {event.kind for event in live[-1].events} >= {"up", "down", "restart", "xid"}
     assert [view.restarts for view in live[-1].targets] == [1, 0]
+    assert {"seldom" in tick.pages for tick in ticks(path)} == {True, False}
     assert {share.method for share in live[-1].spends} == {"process_tree", "none"}
     assert list(map(without_cost, replay(path))) == list(map(without_cost, live))
 

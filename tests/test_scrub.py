@@ -11,7 +11,7 @@ import pytest
 
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
-from burnmeter.model import Failure, Objective, Snapshot
+from burnmeter.model import About, Failure, Objective, PageReading, ServedModel, Snapshot
 from burnmeter.page import parse_series, read_page
 from burnmeter.sources.scrub import Scrubber, known_labels
 from tests.fakes_world import AFTER, BEFORE, Pages, settings, target
@@ -178,6 +178,37 @@ def test_a_scrubbed_recording_names_nobody(tmp_path: Path) -> None:
     assert [secret for secret in SECRETS if secret in text] == []
     assert '"url":"http://host-2:8000/path-1"' in text
     assert "nothing listens on host-3:8000 (`target-1`, host-1)" in text
+
+
+@pytest.mark.parametrize("with_models", [False, True])
+def test_one_model_stays_one_wherever_it_is_named(with_models: bool, tmp_path: Path) -> None:
+    folder = "/data/alice/chat"
+    page = f'vllm:num_requests_running{{model_name="{folder}"}} 1\n'
+    said = About(version="1", models=(ServedModel(folder, "/data/alice/root", None),))
+
+    class Says(Pages):
+        """Pages of an engine that tells which models it serves."""
+
+        def _reading(self, name: str) -> PageReading:
+            return super()._reading(name)._replace(about=said)
+
+    live = record(
+        tmp_path / "r.jsonl.gz",
+        [lambda: None, lambda: None],
+        settings(models={folder: folder}),
+        pages=Says({"chat": page}),
+        find_targets=lambda _: (target(served_model=folder),),
+        is_scrubbed=True,
+        with_models=with_models,
+    )
+
+    again = replay(tmp_path / "r.jsonl.gz")
+
+    assert [view.model for view in live[-1].models] == [folder]
+    (view,) = again[-1].models
+    assert view.model == ("model-1" if with_models else "/path-1")
+    assert again[-1].targets[0].version == "1"
+    assert b"alice" not in gzip.decompress((tmp_path / "r.jsonl.gz").read_bytes())
 
 
 def test_without_scrub_names_stay(tmp_path: Path) -> None:

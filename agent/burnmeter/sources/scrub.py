@@ -76,20 +76,19 @@ class Scrubber:
         self._known = known_labels()
         found = dialects.load_all().values()
         self._model_labels = frozenset(label for d in found for label in d.model_labels)
-        self._no_model = {word for d in found for word in getattr(d, "no_model", ())}
+        self._no_model = {word for d in found for word in d.no_model}
         self._series: dict[str, str] = {}
         self._hosts(node)
 
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The header's config, changed in place."""
         config["node"] = self._hosts(config["node"])
-        if self._models:
-            config["models"] = {self._name(w): self._name(n) for w, n in config["models"].items()}
-            for objective in config["objectives"]:
-                objective["match"] = [
-                    [label, self._name(value) if label == "model" else value]
-                    for label, value in objective["match"]
-                ]
+        config["models"] = {self._model(w): self._model(n) for w, n in config["models"].items()}
+        for objective in config["objectives"]:
+            objective["match"] = [
+                [label, self._model(value) if label == "model" else value]
+                for label, value in objective["match"]
+            ]
         return config
 
     def tick(self, tick: dict[str, Any]) -> dict[str, Any]:
@@ -123,11 +122,8 @@ class Scrubber:
     def _target(self, target: dict[str, Any]) -> None:
         target["url"] = self._url(target["url"])
         target["name"] = self._of_target(target["name"])
-        if self._models:
-            for key in ("model", "served_model"):
-                target[key] = self._maybe_name(target[key])
-        elif target["served_model"] is not None:
-            target["served_model"] = self.text(target["served_model"])
+        for key in ("model", "served_model"):
+            target[key] = self._maybe_model(target[key])
 
     def _of_target(self, name: str) -> str:
         return self._targets(name) if self._models else self.text(name)
@@ -162,11 +158,7 @@ class Scrubber:
         about = reading.get("about") or {}
         for model in about.get("models", ()):
             for key in ("id", "root", "parent"):
-                word = model[key]
-                if self._models:
-                    model[key] = self._maybe_name(word)
-                elif word is not None:
-                    model[key] = self.text(word)
+                model[key] = self._maybe_model(model[key])
         return reading
 
     def _failure(self, reading: dict[str, Any]) -> None:
@@ -177,11 +169,15 @@ class Scrubber:
                 for name, stand_in in self._targets.found.items():
                     failure["message"] = failure["message"].replace(f"`{name}`", f"`{stand_in}`")
 
-    def _name(self, word: str) -> str:
-        return word if word in self._no_model else self._names(word)
+    def _model(self, word: str) -> str:
+        """One word for a model, alike wherever it stands, or it would become two models."""
+        if self._models:
+            return word if word in self._no_model else self._names(word)
+        # One that was loaded from a folder is called after it.
+        return self.text(word) if word.startswith("/") else word
 
-    def _maybe_name(self, word: str | None) -> str | None:
-        return None if word is None else self._name(word)
+    def _maybe_model(self, word: str | None) -> str | None:
+        return None if word is None else self._model(word)
 
     # --- pages -------------------------------------------------------------------------------
 
@@ -214,11 +210,7 @@ class Scrubber:
 
     def _label(self, name: str, value: str) -> str:
         if name in self._model_labels:
-            shown = self._name(value) if self._models else self._text_of_model(value)
+            shown = self._model(value)
         else:
             shown = value if name in self._known else self._values(value)
         return f'{name}="{shown}"'
-
-    def _text_of_model(self, value: str) -> str:
-        """A model loaded from a folder is called after it."""
-        return self.text(value) if value.startswith("/") else value

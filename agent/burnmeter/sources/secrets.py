@@ -15,6 +15,7 @@ _WORDS: Final = re.compile("|".join((*SECRET_WORDS, "bearer", "credential")), re
 _KEYS: Final = re.compile(r"(\b|_)(sk|hf|gh[a-z]|glpat|nvapi|xox[a-z]|eyJ)[-_A-Za-z0-9.]{12,}")
 """How the keys of well-known services begin."""
 _NAMED: Final = re.compile(r"(-{0,2}[\w.-]+[=:])(.*)", re.DOTALL)
+URL: Final = re.compile(r"\w+://[^\s`'\"]+")
 TARGET_KEYS: Final = ("token_file", "token_environment")
 
 
@@ -24,6 +25,10 @@ def without_secrets(tick: dict[str, Any]) -> dict[str, Any]:
         target["url"] = bare_url(target["url"])
         for key in TARGET_KEYS:
             target[key] = None
+    for reading in (*tick["pages"].values(), tick["gpus"], tick["processes"]):
+        failure = (reading or {}).get("failure")
+        if failure is not None:
+            failure["message"] = URL.sub(lambda found: bare_url(found[0]), failure["message"])
     table = (tick["processes"] or {}).get("processes", {})
     for process in table.values():
         process["command"] = bare_command(process["command"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from burnmeter import config
 from burnmeter.config import Config, as_dict, load, parse
+from burnmeter.config_probes import Probe
 from burnmeter.errors import ConfigError, Problem
 from burnmeter.model import Objective, Target
 
@@ -87,7 +88,7 @@ def test_a_file_can_set_everything() -> None:
         body_bytes=1_000_000,
         scrape_timeout_seconds=9.5,
         series_per_target=5000,
-        targets=3,
+        targets=5,
         models=5,
         clients=8,
     )
@@ -182,6 +183,7 @@ def test_the_effective_config_has_every_key_that_is_set() -> None:
 
     assert found == yaml.safe_load((FOLDER / "good-everything.yaml").read_text()) | {
         "targets": found["targets"],
+        "probes": found["probes"],
         "slos": found["slos"],
         "limits": found["limits"],
     }
@@ -374,9 +376,12 @@ def test_the_reference_has_every_key_with_its_default() -> None:
     slo = as_dict(load(FOLDER / "good-everything.yaml", bounds=BOUNDS))["slos"][0]
 
     assert {key: stated[key] for key in stated.keys() - of_lists} == expected | own_words
-    assert of_lists == {f"targets[].{key}" for key in config.TARGET_KEYS} | {
-        f"slos[].{key}" for key in slo
-    }
+    probe = {field.name for field in dataclasses.fields(Probe)}
+    assert of_lists == (
+        {f"targets[].{key}" for key in config.TARGET_KEYS}
+        | {f"probes[].{key}" for key in probe}
+        | {f"slos[].{key}" for key in slo}
+    )
 
 
 def test_the_example_in_the_reference_has_no_problem_and_every_key() -> None:
@@ -392,7 +397,7 @@ def test_the_example_in_the_reference_has_no_problem_and_every_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Config, config.Discovery, config.Prices, config.Gpus, config.Limits]
+    "kind", [Config, Probe, config.Discovery, config.Prices, config.Gpus, config.Limits]
 )
 def test_each_key_is_explained_in_the_code_and_in_the_same_words_in_the_reference(
     kind: type,

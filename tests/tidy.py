@@ -27,8 +27,8 @@ def words(text: str) -> tuple[str, ...]:
 ORDER: Final = words(
     """
     __init__ units errors model located catalog histograms tree prices
-    config_rules config_slos config_targets config
-    dialects page choice names planning normalise growth attribution sli slo naming watch vantage
+    config_rules config_slos config_targets config_probes config
+    dialects page choice names planning normalise growth attribution sli slo naming watch vantage staleness
     pipeline frame recent views
     explanation inspection doctor
     sources export simulate checkpoint
@@ -41,7 +41,7 @@ PURE: Final = frozenset(
     words(
         """
         units errors model histograms tree
-        page choice names planning normalise growth attribution sli slo naming watch vantage
+        page choice names planning normalise growth attribution sli slo naming watch vantage staleness
         pipeline frame recent views
         """
     )
@@ -61,7 +61,7 @@ ROOMS: Final = frozenset(("sources", "export", "simulate"))
 MIDDLE: Final = frozenset(
     words(
         """
-        choice names planning normalise growth attribution sli slo naming watch vantage
+        choice names planning normalise growth attribution sli slo naming watch vantage staleness
         pipeline frame recent views
         """
     )

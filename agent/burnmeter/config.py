@@ -17,8 +17,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from burnmeter import config_probes, config_slos, config_targets, located
 from burnmeter import config_rules as rules
-from burnmeter import config_slos, config_targets, located
+from burnmeter.config_probes import Probe
 from burnmeter.config_rules import Report, Rule, number, plain, whole
 from burnmeter.config_slos import Bounds
 from burnmeter.errors import ConfigError, Problem
@@ -91,6 +92,8 @@ class Config:
     """An engine with running requests that makes no token for so long is stalled."""
     targets: tuple[Target, ...] = ()
     """Engines to read, besides those that are discovered."""
+    probes: tuple[Probe, ...] = ()
+    """Small requests of our own that measure what a client sees; none are sent by default."""
     discovery: Discovery = Discovery()
     """How engines are found that the config does not list."""
     models: Mapping[str, str] = field(default_factory=dict)
@@ -154,6 +157,7 @@ def as_dict(config: Config) -> dict[str, Any]:
         "recent_seconds": config.recent_seconds,
         "stalled_after_seconds": config.stalled_after_seconds,
         "targets": targets,
+        "probes": [dataclasses.asdict(probe) for probe in config.probes],
         "discovery": dataclasses.asdict(config.discovery),
         "models": dict(config.models),
         "prices": dataclasses.asdict(config.prices),
@@ -222,6 +226,7 @@ def _config(report: Report, root: Located, bounds: Bounds) -> Config:
         "recent_seconds": number("recent_seconds", 5, 3600),
         "stalled_after_seconds": number("stalled_after_seconds", 1, 3600),
         "targets": lambda node: config_targets.read_targets(report, node, bounds.keys()),
+        "probes": lambda node: config_probes.read_probes(report, node),
         "discovery": lambda n: Discovery(**rules.section(report, n, "discovery", DISCOVERY)),
         "models": lambda node: rules.table(report, node, "models", rules.word),
         "prices": lambda node: Prices(**rules.section(report, node, "prices", _prices(report))),
@@ -234,10 +239,13 @@ def _config(report: Report, root: Located, bounds: Bounds) -> Config:
     if slos is not None:
         values["objectives"] = tuple(placed.objective for placed in slos)
     config = Config(**values)
-    config_slos.check(report, slos or (), config.targets, config.models, bounds)
+    probed = {one.model: config.models.get(one.model, one.model) for one in config.probes}
+    config_slos.check(report, slos or (), config.targets, {**probed, **config.models}, bounds)
     if rules.has(root, "interval_seconds") == ("interval_seconds" in values):
         _check_times(report, root, config)
     _check_sources(report, root, config)
+    names = {target.name for target in config.targets}
+    config_probes.check_names(report, rules.find(root, "probes"), config.probes, names)
     return config
 
 
@@ -276,10 +284,11 @@ def _culprit(root: Located, keys: tuple[str, ...]) -> tuple[Located, str]:
 
 
 def _check_sources(report: Report, root: Located, config: Config) -> None:
-    count, limit = len(config.targets), config.limits.targets
+    count, limit = len(config.targets) + len(config.probes), config.limits.targets
     if count > limit:
-        text = f"targets: {count} are more than limits.targets ({limit}); raise it or list fewer"
+        words = "targets and probes" if config.probes else "targets"
+        text = f"{words}: {count} are more than limits.targets ({limit}); raise it or list fewer"
         report.error(rules.find(root, "targets"), text)
-    if not config.targets and not config.discovery.processes:
+    if not config.targets and not config.probes and not config.discovery.processes:
         text = "discovery.processes: false, and no targets: no engine will ever be read"
         report.warn(rules.find(root, "discovery", "processes"), text)

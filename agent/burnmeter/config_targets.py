@@ -90,17 +90,22 @@ def _check_taken(
 
 def url(node: Located) -> str:
     """The address of an engine's metrics page; without a path, the usual one is added."""
-    text = _safe(node, _EXAMPLE)
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        raise RuleError(f"{given(node)} has no scheme; write {_with_scheme(text)}")
-    if scheme.lower() not in DEFAULT_PORTS:
-        hint = suggestion(scheme, DEFAULT_PORTS)
-        raise RuleError(f"`{shown(scheme)}` is no scheme we read{hint or ';'} known: http, https")
-    parts = _split(scheme.lower() + mark + rest)
+    parts = urlsplit(address(node, _EXAMPLE))
     if parts.path in ("", "/"):
         parts = parts._replace(path="/metrics")
     return urlunsplit(parts)
+
+
+def address(node: Located, example: str) -> str:
+    """An http or https address without a secret. `example`: one that would be right."""
+    text = _safe(node, example)
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        raise RuleError(f"{given(node)} has no scheme; write {_with_scheme(text, example)}")
+    if scheme.lower() not in DEFAULT_PORTS:
+        hint = suggestion(scheme, DEFAULT_PORTS)
+        raise RuleError(f"`{shown(scheme)}` is no scheme we read{hint or ';'} known: http, https")
+    return urlunsplit(_split(scheme.lower() + mark + rest, example))
 
 
 def listen(node: Located) -> str:
@@ -151,25 +156,25 @@ def _safe(node: Located, example: str) -> str:
     return node.text
 
 
-def _with_scheme(text: str) -> str:
+def _with_scheme(text: str, example: str) -> str:
     """What the user may have meant by `8000`, `host:8000`, `//host/metrics` or `http:/host`."""
     text = re.sub("^(https?)?:?/*", "", text)
     text = f"127.0.0.1:{text}" if text.isdecimal() else text
     host = text.partition("/")[0].rpartition(":")[0] or text.partition("/")[0]
-    return f"http://{text}" if _HOST.fullmatch(host) else f"one like {_EXAMPLE}"
+    return f"http://{text}" if _HOST.fullmatch(host) else f"one like {example}"
 
 
-def _split(text: str) -> SplitResult:
+def _split(text: str, example: str) -> SplitResult:
     try:
         parts = urlsplit(text)
     except ValueError:  # brackets that do not close, or signs that turn into others
-        raise RuleError(f"the host is not readable; write one like {_EXAMPLE}") from None
+        raise RuleError(f"the host is not readable; write one like {example}") from None
     host, port = parts.netloc, ""
     if not parts.netloc.endswith("]"):
         host, _, port = parts.netloc.rpartition(":") if ":" in host else (host, "", "")
     if not _HOST.fullmatch(host):
         what = f"`{shown(host)}` is no host" if host else "the address names no host"
-        raise RuleError(f"{what}; write one like {_EXAMPLE}")
+        raise RuleError(f"{what}; write one like {example}")
     if ":" in parts.netloc[len(host) :] and not (port.isascii() and port.isdecimal()):
         raise RuleError(f"`{shown(port)}` is no port; write a number from 1 to 65535")
     if port and not 1 <= int(port[:9]) <= 65535:

@@ -54,13 +54,17 @@ def test_the_true_quantile_is_within_its_interval(
 ) -> None:
     found = histograms.quantile(histogram(seen, bounds), q)
 
-    if not seen:
+    if not seen or not bounds:
         assert found is None
         return
     truth = sorted(seen)[max(0, math.ceil(q * len(seen) - 1e-9) - 1)]
     assert found is not None
     assert found.lower_seconds <= truth
     assert found.upper_seconds is None or truth <= found.upper_seconds
+
+
+def test_a_mean_without_buckets_has_no_quantile() -> None:
+    assert histograms.quantile(histogram([0.05, 5.0], ()), 0.5) is None
 
 
 def test_a_quantile_above_the_last_bound_has_no_upper_end() -> None:

@@ -72,12 +72,13 @@ def below(histogram: Histogram, threshold: float) -> tuple[float, float]:
 
 
 def quantile(histogram: Histogram, q: float) -> Quantile | None:
-    """The bucket that holds the q-quantile, as an interval; None if nothing was observed.
+    """The bucket that holds the q-quantile, as an interval; None if nothing was observed, or only a
+    mean is known.
 
     The rank is the smallest count that covers q of the observations; with few observations
     neighbouring definitions of a quantile differ by one rank, and so may differ by one bucket.
     """
-    if histogram.total <= 0:
+    if histogram.total <= 0 or not histogram.bounds:
         return None
     rank, lower = q * histogram.total, 0.0
     for bound, count in zip(histogram.bounds, histogram.counts, strict=True):

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from burnmeter.dialects import Asks
-from burnmeter.model import About, ServedModel, Target
+from burnmeter.model import About, Checkup, ServedModel, Target
 from burnmeter.sources.asking import about
 from burnmeter.sources.engines import EngineReader
 from tests.servers import PAGE, Server, Talk
 
-BOTH = Asks(version_path="/version", version_key="version", models_path="/v1/models")
+BOTH = Asks(
+    version_path="/version", version_key="version", models_path="/v1/models", health_path=None
+)
 LIST = {
     "object": "list",
     "data": [
@@ -175,3 +177,58 @@ def test_an_engine_that_never_answers_costs_a_bounded_time_and_the_next_page_is_
 
     assert (first.failure, first.about, second.failure) == (None, About(), None)
     assert took < 0.9, "both questions together wait a third of the time for a page"
+
+
+# --- is it well ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("200 OK", Checkup(is_well=True, is_answer=True, text="")),
+        ("503 No", Checkup(is_well=False, is_answer=True, text="/health answers HTTP 503")),
+        ("404 Not Found", None),
+        ("401 Unauthorized", None),
+    ],
+)
+def test_the_status_of_the_health_page_says_whether_it_is_well(
+    status: str, expected: Checkup | None
+) -> None:
+    def says(talk: Talk) -> None:
+        while talk.hears():
+            is_page = "/metrics" in talk.server.requests[-1]
+            talk.says(sent(PAGE) if is_page else sent(b"", status))
+
+    with Server(says) as server:
+        reading = health_reader()
+        readings = [reading.read(target(server)) for _ in range(2)]
+        reading.close()
+
+    assert [one.checkup for one in readings] == [expected, None], "asked once in 15 s"
+    assert [one.failure for one in readings] == [None, None]
+    assert server.connections == 1
+
+
+def test_a_health_page_that_hangs_is_no_answer_and_costs_no_page() -> None:
+    def hangs(talk: Talk) -> None:
+        while talk.hears():
+            if "/metrics" in talk.server.requests[-1]:
+                talk.says(sent(PAGE))
+            else:
+                talk.sleeps(30)
+
+    with Server(hangs) as server:
+        reading = health_reader()
+        first, second = reading.read(target(server)), reading.read(target(server))
+        reading.close()
+
+    assert first.checkup == Checkup(is_well=False, is_answer=False, text="/health does not answer")
+    assert (first.failure, second.failure, second.checkup) == (None, None, None)
+
+
+def health_reader() -> EngineReader:
+    """A reader of an engine that has a health page and nothing else to ask."""
+    asks = Asks(version_path=None, version_key="", models_path=None, health_path="/health")
+    return EngineReader(
+        body_bytes=100_000, timeout_seconds=0.9, asks_of=lambda _target, _page: asks
+    )

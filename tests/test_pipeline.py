@@ -1,6 +1,6 @@
 """One tick of everything: targets found and gone, totals, objectives, GPUs and their events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from burnmeter.model import (
     Gpu,
     GpuReading,
     Objective,
+    PageReading,
     Process,
     ProcessReading,
     Target,
@@ -52,12 +53,23 @@ class Node:
         for one, what in (seen or {}).items():
             page = None if isinstance(what, Failure) else what
             failure = what if isinstance(what, Failure) else None
-            pages[one.name] = reading(self.at, failure, name=one.name), page
+            pages[one] = reading(self.at, failure, name=one.name), page
+        return self.look(pages, gpus=gpus, table=table, every=every)
+
+    def look(
+        self,
+        pages: Mapping[Target, tuple[PageReading, Page | None]],
+        *,
+        gpus: Sequence[Gpu] | Failure | None = None,
+        table: dict[int, Process] | Failure | None = None,
+        every: float = 5.0,
+    ) -> State:
+        """One tick with these readings."""
         readings = Readings(
             at_seconds=self.at,
             timestamp_seconds=1000.0 + self.at,
-            targets=tuple(seen or {}),
-            pages=pages,
+            targets=tuple(pages),
+            pages={one.name: read for one, read in pages.items()},
             gpus=self._gpus(gpus),
             processes=self._table(table),
         )

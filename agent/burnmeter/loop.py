@@ -47,7 +47,7 @@ LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
 BEYOND: Final = {"models": f"is counted as the model `{OVERFLOW}`"}
 """What becomes of what is beyond a limit, if it is read at all."""
-BAD_NEWS: Final = {"down", "stalled", "burning", "xid", "gpu_lost"}
+BAD_NEWS: Final = {"down", "stalled", "stale", "sick", "burning", "xid", "gpu_lost"}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 

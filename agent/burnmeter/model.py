@@ -88,6 +88,16 @@ class About(NamedTuple):
     models: tuple[ServedModel, ...] = ()
 
 
+class Checkup(NamedTuple):
+    """What became of asking an engine whether it is well."""
+
+    is_well: bool
+    is_answer: bool
+    """False: it said nothing in time."""
+    text: str
+    """For people, if it is not well."""
+
+
 class PageReading(NamedTuple):
     """One attempt to read one target's metrics page."""
 
@@ -102,6 +112,8 @@ class PageReading(NamedTuple):
     body_bytes: int = 0
     about: About | None = None
     """None: it was not asked, or did not say."""
+    checkup: Checkup | None = None
+    """None: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,6 +461,12 @@ class TargetView:
     is_up: bool
     is_stalled: bool | None
     """It holds requests, running or waiting, and nothing moves. None: not known."""
+    is_stale: bool
+    """Its page stands still while its GPUs work: what it says is not believed."""
+    is_ill: bool | None
+    """Its own health page says that it is not well. None: it has none that costs it nothing."""
+    illness: str | None
+    """What that page says."""
     failure: Failure | None
     duration_seconds: float
     age_seconds: float | None
@@ -478,7 +496,7 @@ class Event:
 
     timestamp_seconds: float
     kind: str
-    """restart, down, up, stalled, resumed, burning, recovered,
+    """restart, down, up, stalled, resumed, stale, fresh, sick, well, burning, recovered,
     not_measured (after burning), xid, gpu_lost, gap."""
     subject: str
     text: str

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from burnmeter import attribution, catalog, growth, histograms, sli, slo, vantage, watch
+from burnmeter import (
+    attribution,
+    catalog,
+    growth,
+    histograms,
+    sli,
+    slo,
+    staleness,
+    vantage,
+    watch,
+)
 from burnmeter.attribution import Portion, Purse, Tenant
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
@@ -110,6 +120,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     gpus, lost = _gpus(state, readings.gpus)
     seconds = 0.0 if state.at_seconds is None else readings.at_seconds - state.at_seconds
     portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
+    looks = staleness.judge(looks, portions, gpus, settings.terms)
     prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
     purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices)
     purse = attribution.fold(
@@ -334,7 +345,8 @@ def _sum(
     for found in looks:
         grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
         part = None
-        if vantage.can_give(found.watched, measure) or measure is None:
+        is_able = measure is None or vantage.can_give(found.watched, measure)
+        if is_able and not found.watched.is_stale:
             part = sli.tally(objective, model, grown, found.slice)
         if part is not None:
             parts.append(part)

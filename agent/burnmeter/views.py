@@ -77,6 +77,8 @@ def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str
     for one in watched:
         if one.is_stalled:
             return "burning", f"{one.target.name} is stalled: it holds requests and nothing moves"
+        if one.illness is not None:
+            return "burning", f"{one.target.name} is not well: {one.illness}"
     down = [one for one in watched if one.is_down]
     if down and len(down) == len(watched):
         return "burning", f"no engine answers: {_why(down[0])}"
@@ -225,6 +227,9 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         engine_model=names.cut(", ".join(words)) or None,
         is_up=one.is_up,
         is_stalled=one.is_stalled,
+        is_stale=one.is_stale,
+        is_ill=None if one.bad_checkups is None else one.illness is not None,
+        illness=one.illness,
         failure=one.failure,
         duration_seconds=one.duration_seconds,
         age_seconds=None if one.page_at_seconds is None else at_seconds - one.page_at_seconds,

@@ -15,7 +15,7 @@ from typing import Final
 from burnmeter import growth, names
 from burnmeter.dialects import Dialect
 from burnmeter.errors import PageError
-from burnmeter.model import About, EnginePage, Failure, Growth, PageReading, Target
+from burnmeter.model import About, Checkup, EnginePage, Failure, Growth, PageReading, Target
 from burnmeter.naming import model_namer
 from burnmeter.normalise import normalise
 from burnmeter.page import Page
@@ -33,6 +33,7 @@ MISSED_INTERVALS: Final = 3.0
 """A look this many intervals late was not watched: a suspended agent measures nothing."""
 JITTER_RATIO: Final = 0.1
 """Looks come this share of an interval early or late; a stall must not wait another tick for it."""
+STALE: Final = "its page stands still while its GPUs work"
 HELD: Final = ("running_requests", "waiting_requests")
 
 
@@ -77,6 +78,16 @@ class Watched:
     """The same for what its GPUs were charged to."""
     about: About | None = None
     """What it last said of itself."""
+    same_since_seconds: float | None = None
+    """Since when its page has said the same."""
+    working_since_seconds: float | None = None
+    """Since when GPUs that it alone holds have worked at every look."""
+    is_stale: bool = False
+    """Its page says the same while its GPUs work: it is not believed."""
+    bad_checkups: int | None = None
+    """In a row; None: its health was never asked for."""
+    illness: str | None = None
+    """What its health page says is wrong with it."""
 
     @property
     def vantage(self) -> str:
@@ -158,13 +169,31 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
         body_bytes=reading.body_bytes,
         gone_since_seconds=None,
     )
-    base = _named(base, reading.at_seconds, terms)
+    base = _checked(_named(base, reading.at_seconds, terms), reading.checkup)
     if page is None or new_plan is None:
         return _missed(was, base, reading.at_seconds, terms)
     said = normalise(page, new_plan)
     if about is not None:
         said = replace(said, version=about.version)
     return _met(was, base, said, reading.at_seconds, terms)
+
+
+def _checked(now: Watched, checkup: Checkup | None) -> Watched:
+    """With what its health page says; one silence alone may be a busy moment."""
+    if checkup is None:
+        return now
+    bad = 0 if checkup.is_well else (now.bad_checkups or 0) + 1
+    is_ill = bad > 0 and (checkup.is_answer or bad > 1)
+    return replace(now, bad_checkups=bad, illness=checkup.text if is_ill else None)
+
+
+def says_the_same(one: EnginePage, other: EnginePage) -> bool:
+    """Whether two pages hold the same numbers."""
+    return (one.counters, one.gauges, one.histograms) == (
+        other.counters,
+        other.gauges,
+        other.histograms,
+    )
 
 
 def _learned(known: About | None, said: About | None) -> About | None:
@@ -258,6 +287,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         cancelled_estimate=dialect.cancelled_estimate,
     )
     progress = _progress(page, dialect)
+    is_same = was.page is not None and says_the_same(was.page, page)
     # What was idle before need not have moved; its time to do so begins with the first request.
     moved = progress != was.progress or not was.held or grown.is_restart
     moved_at = at_seconds if moved else was.moved_at_seconds
@@ -268,6 +298,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         page_at_seconds=at_seconds,
         progress=progress,
         moved_at_seconds=moved_at,
+        same_since_seconds=was.same_since_seconds if is_same else at_seconds,
         misses=0,
         restarts=now.restarts + grown.is_restart,
     )
@@ -275,7 +306,7 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
     return Look(
         watched=now,
         growth=grown,
-        slice=_slice(was, at_seconds, not now.is_stalled, terms),
+        slice=_slice(was, at_seconds, not (now.is_stalled or now.illness), terms),
         events=_events(was, now, grown, terms),
     )
 
@@ -328,6 +359,10 @@ def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tu
         found.append(("stalled", f"{_requests(now.held)} held and {still}"))
     if was.is_stalled and now.is_stalled is False:
         found.append(("resumed", "the engine moves again"))
+    if now.illness and not was.illness:
+        found.append(("sick", now.illness))
+    if was.illness and not now.illness:
+        found.append(("well", "its health page answers 200 again"))
     if grown.gap_seconds > 0 and not grown.is_first_sight and was.failure is None:
         found.append(("gap", f"not watched for {grown.gap_seconds:.0f} s"))
     return tuple(found)
@@ -346,6 +381,8 @@ def _lost_words(count: float) -> str:
 def unmeasured(watched: Watched, measure: str | None) -> str:
     """Why this target's last look gave nothing for `measure`; None: for its time."""
     name, page = watched.target.name, watched.page
+    if watched.is_stale:
+        return f"{name}: {STALE}"
     if watched.failure is not None:
         return f"{name}: {watched.failure.message}"
     if measure is None:

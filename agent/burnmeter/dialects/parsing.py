@@ -18,6 +18,7 @@ from burnmeter.model import ProcessHint
 MERGES: Final = ("sum", "max")
 TURNS: Final = {"first": -1, "last": 1}
 VANTAGES: Final = catalog.VANTAGES
+NOTHING_TO_ASK: Final = Asks(version_path=None, version_key="", models_path=None, health_path=None)
 
 
 def parse(text: str, file: str = "dialect", bases: Mapping[str, Dialect] | None = None) -> Dialect:
@@ -68,7 +69,7 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
         vantage=vantage,
         roles=tuple(_role(role) for role in row.rows("roles")),
         processes=tuple(_process(process, engine) for process in row.rows("processes")),
-        asks=row.child("asks", _asks) or Asks(version_path=None, version_key="", models_path=None),
+        asks=row.child("asks", _asks) or NOTHING_TO_ASK,
         copies=row.texts("copies"),
         totals=tuple(sorted(row.mapping("totals").items())),
         stages=tuple(row.lists("stages").items()),
@@ -105,6 +106,7 @@ def _asks(row: Row) -> Asks:
         version_path=row.maybe_text("version_path"),
         version_key=row.maybe_text("version_key") or "version",
         models_path=row.maybe_text("models_path"),
+        health_path=row.maybe_text("health_path"),
     )
 
 

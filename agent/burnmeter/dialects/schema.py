@@ -106,6 +106,8 @@ class Asks:
     """Of the JSON object at `version_path`."""
     models_path: str | None
     """An OpenAI-compatible list of models."""
+    health_path: str | None
+    """Answers 200 while it is well, at no cost to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,9 @@ def _target(view: TargetView) -> Iterator[Row]:
     yield "burnmeter_target_up", said, float(view.is_up)
     if view.is_stalled is not None:
         yield "burnmeter_target_stalled", said, float(view.is_stalled)
+    yield "burnmeter_target_stale", said, float(view.is_stale)
+    if view.is_ill is not None:
+        yield "burnmeter_target_ill", said, float(view.is_ill)
     if view.failure is not None:
         yield "burnmeter_target_failure", {**who, "kind": view.failure.kind}, 1.0
     info = {

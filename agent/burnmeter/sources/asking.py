@@ -7,10 +7,11 @@ answer here is a failure of the target.
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from burnmeter.dialects import Asks
-from burnmeter.model import About, ServedModel
+from burnmeter.model import About, Checkup, ServedModel
 
 Get = Callable[[str], str]
 """Path on the page's host -> the text of the answer. May raise anything."""
@@ -29,6 +30,22 @@ def about(asks: Asks, get: Get) -> About:
     if asks.models_path is not None:
         models = _models(_json(get, asks.models_path))
     return About(version=version, models=models)
+
+
+def checkup(path: str, status_of: Callable[[str], int]) -> Checkup | None:
+    """Whether it is well, by the status of its health page. None: it has no such page for us.
+
+    `status_of` may raise anything; an answer that does not come in time is no answer.
+    """
+    try:
+        status = status_of(path)
+    except Exception:  # noqa: BLE001 - whatever became of it, it has not answered
+        return Checkup(is_well=False, is_answer=False, text=f"{path} does not answer")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Checkup(is_well=False, is_answer=True, text=f"{path} answers HTTP {status}")
+    if status == HTTPStatus.OK:
+        return Checkup(is_well=True, is_answer=True, text="")
+    return None
 
 
 def _json(get: Get, path: str) -> Any:

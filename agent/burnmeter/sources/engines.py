@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from urllib3.connection import HTTPConnection
@@ -25,7 +26,7 @@ from urllib3.util import Url, parse_url
 
 from burnmeter import __version__
 from burnmeter.dialects import Asks
-from burnmeter.model import About, Failure, PageReading, Target
+from burnmeter.model import About, Checkup, Failure, PageReading, Target
 from burnmeter.sources.answers import (
     Refusal,
     body_of,
@@ -35,8 +36,9 @@ from burnmeter.sources.answers import (
     port_of,
     text_of,
 )
-from burnmeter.sources.asking import about
+from burnmeter.sources.asking import about, checkup
 from burnmeter.sources.connection import Exchange, Socket, bind, dial, tls_context
+from burnmeter.sources.iteration_stats import IterationStats
 
 HEADERS: Final = {
     # The text format first: every engine has it, and it costs them less than OpenMetrics.
@@ -54,6 +56,7 @@ TOKEN_BYTES: Final = 8192
 TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 ASK_EVERY_SECONDS: Final = 600.0
+CHECK_EVERY_SECONDS: Final = 15.0
 ASK_TIMEOUT_SECONDS: Final = 1.0
 ASK_BYTES: Final = 1_000_000
 """llama.cpp tells its version beside the whole chat template."""
@@ -73,6 +76,9 @@ class _Line:
     asked_at_seconds: float | None = None
     asked_of: tuple[object, ...] = ()
     """Which process was asked who it is."""
+    stats: IterationStats = field(default_factory=IterationStats)
+    asks: Asks | None = None
+    checked_at_seconds: float = -inf
 
     def drop(self) -> None:
         if self.connection is not None:
@@ -124,8 +130,10 @@ class EngineReader:
         try:
             reading = _reading(target, began, *self._attempt(line, target, began))
             # After the clock was read: the page is as old as its last byte.
-            said = self._ask(line, target, reading.text) if reading.text is not None else None
-            return reading._replace(about=said)
+            if reading.text is None:
+                return reading
+            said = self._ask(line, target, reading.text)
+            return reading._replace(about=said, checkup=self._check(line, target))
         finally:
             line.lock.release()
             line.drop_if_forgotten()
@@ -154,7 +162,9 @@ class EngineReader:
         try:
             url = _parsed(target, place)
             place = place_of(url)
+            line.stats.check(target)
             text, size = self._fetch(line, target, url, exchange, self._body_bytes)
+            text = line.stats.page(target, text)
         except Exception as error:  # noqa: BLE001 - one target's trouble is never another's
             line.drop()
             return explain(error, place, exchange, self._timeout_seconds), None, 0
@@ -167,20 +177,46 @@ class EngineReader:
         if since is not None and since < ASK_EVERY_SECONDS and line.asked_of == process:
             return None
         line.asked_at_seconds, line.asked_of = now, process
-        asks = self._asks_of(target, page)
-        if asks is None:
+        line.asks = self._asks_of(target, page)
+        if line.asks is None:
             return None
-        ends = Exchange(now + min(ASK_TIMEOUT_SECONDS, self._timeout_seconds / 3), 2 * ASK_BYTES)
+        ends = self._brief()
 
         def get(path: str) -> str:
             try:
-                url = _parsed(target, "the `url`")._replace(path=path, query=None)
-                return self._fetch(line, target, url, ends, ASK_BYTES)[0]
+                return self._fetch(line, target, _beside(target, path), ends, ASK_BYTES)[0]
             except BaseException:
                 line.drop()
                 raise
 
-        return about(asks, get)
+        return about(line.asks, get)
+
+    def _check(self, line: _Line, target: Target) -> Checkup | None:
+        """Whether it says that it is well, if it is time to ask and there is where."""
+        path, now = line.asks.health_path if line.asks else None, time.monotonic()
+        if path is None or now - line.checked_at_seconds < CHECK_EVERY_SECONDS:
+            return None
+        line.checked_at_seconds = now
+        ends = self._brief()
+
+        def status_of(path: str) -> int:
+            url = _beside(target, path)
+            try:
+                self._open(line, url, ends)
+                response = _ask(line, url, {**HEADERS, **_authorisation(target)})
+                body_of(response, url, ASK_BYTES)
+                response.close()
+            except BaseException:
+                line.drop()
+                raise
+            return int(response.status)
+
+        return checkup(path, status_of)
+
+    def _brief(self) -> Exchange:
+        """What questions beside the page may take."""
+        seconds = min(ASK_TIMEOUT_SECONDS, self._timeout_seconds / 3)
+        return Exchange(time.monotonic() + seconds, 2 * ASK_BYTES)
 
     def _fetch(
         self, line: _Line, target: Target, url: Url, exchange: Exchange, most_bytes: int
@@ -329,6 +365,11 @@ def _parsed(target: Target, place: str) -> Url:
         # It would be shown wherever the target's URL is.
         raise Refusal("unreachable", f"{place} may hold no password; set `token_file` instead")
     return url
+
+
+def _beside(target: Target, path: str) -> Url:
+    """Another path of the target's server."""
+    return _parsed(target, "the `url`")._replace(path=path, query=None)
 
 
 def _ask(line: _Line, url: Url, headers: dict[str, str]) -> BaseHTTPResponse:

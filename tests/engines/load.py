@@ -126,9 +126,9 @@ def ok(count: int, *, max_tokens: int = 16, is_stream: bool = True) -> list[Ask]
     ]
 
 
-def with_priorities(count: int, *priorities: int | None) -> list[Ask]:
+def with_priorities(count: int, *priorities: int | None, max_tokens: int = 16) -> list[Ask]:
     """Requests that will be served to the end, with these priorities in turn."""
-    asks = ok(count)
+    asks = ok(count, max_tokens=max_tokens)
     return [replace(ask, priority=priorities[n % len(priorities)]) for n, ask in enumerate(asks)]
 
 

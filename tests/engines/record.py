@@ -4,7 +4,7 @@ Not a test, and run by none: it makes the files under tests/fixtures/engines tha
 story starts its own engine. What a fault looks like from outside is kept second by second, since
 the pages alone do not show when they stopped answering.
 
-usage: python -m tests.engines.record vllm|llamacpp [STORY ...]
+usage: python -m tests.engines.record vllm|sglang|llamacpp [STORY ...]
 """
 
 import contextlib
@@ -19,18 +19,62 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.engines import load
-from tests.engines.serving import Server, llamacpp_server, vllm_server
+from tests.engines.serving import Server, llamacpp_server, sglang_server, vllm_server
 from tests.parts import ROOT
 
 PLACE = ROOT / "tests" / "fixtures" / "engines"
-WATCHED = (
-    "vllm:num_requests_running",
-    "vllm:num_requests_waiting",
-    "vllm:generation_tokens_total",
-    "vllm:time_to_first_token_seconds_count",
-    "vllm:request_success_total",
-)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What an engine needs from whoever records it."""
+
+    version: str
+    start: Callable[..., contextlib.AbstractContextManager[Server]]
+    core: str = ""
+    """What the process that computes calls itself."""
+    settle_seconds: float = 1.0
+    """How long after the last answer its counters still move."""
+    is_health_free: bool = True
+    """Whether /health may be asked every second; SGLang computes a token for each."""
+    watched: tuple[str, ...] = ()
+    """Names whose sums go into a timeline."""
+
+
+HABITS = {
+    "vllm": Habits(
+        version="0.32.0",
+        start=vllm_server,
+        core="EngineCore",
+        watched=(
+            "vllm:num_requests_running",
+            "vllm:num_requests_waiting",
+            "vllm:generation_tokens_total",
+            "vllm:time_to_first_token_seconds_count",
+            "vllm:request_success_total",
+        ),
+    ),
+    "sglang": Habits(
+        version="0.5.23",
+        start=sglang_server,
+        core="sglang::scheduler",
+        settle_seconds=3.0,
+        is_health_free=False,
+        watched=(
+            "sglang:num_running_reqs",
+            "sglang:num_queue_reqs",
+            "sglang:realtime_tokens_total",
+            "sglang:generation_tokens_total",
+            "sglang:time_to_first_token_seconds_count",
+            "sglang:num_requests_total",
+        ),
+    ),
+    # xllamacpp's version ends in llama.cpp's build number.
+    "llamacpp": Habits(version="b11549", start=llamacpp_server),
+}
 
 
 @dataclass
@@ -42,6 +86,20 @@ class Scene:
     truth: load.Truth = field(default_factory=load.Truth)
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def habits(self) -> Habits:
+        """Of the engine that plays."""
+        return HABITS[self.server.engine]
+
+    def core(self) -> psutil.Process:
+        """The process that computes."""
+        (found,) = self.server.processes(self.habits.core)
+        return found
+
+    def settle(self) -> None:
+        """Wait until the last counters have moved."""
+        time.sleep(self.habits.settle_seconds)
+
     def keep(self, name: str) -> None:
         """Keep the page as it is now under this name."""
         self.pages[name] = self.server.page()
@@ -50,7 +108,7 @@ class Scene:
         """Send a load between a page before and a page after."""
         self.keep("before")
         self.truth = load.run_load(self.server.url, asks, **pace)
-        time.sleep(1.0)  # the last counters move after the last answer
+        self.settle()
         self.keep("after")
 
     @contextlib.contextmanager
@@ -63,19 +121,28 @@ class Scene:
         self.truth.answers.extend(truth.answers)
 
     def watch(self, seconds: float, every_seconds: float) -> None:
-        """Note what /health and /metrics say; the last page that came is kept as `after`."""
+        """Note what /health and /metrics say; the last page that came is kept as `after`.
+
+        A /health that costs a token is asked once, at the end.
+        """
         began_seconds = time.monotonic()
         while (at_seconds := time.monotonic() - began_seconds) < seconds:
-            health, _ = look(self.server, "/health")
+            moment: dict[str, Any] = {"seconds": round(at_seconds, 2)}
+            if self.habits.is_health_free:
+                moment["health"], _ = look(self.server, "/health")
             metrics, page = look(self.server, "/metrics")
-            moment = {"seconds": round(at_seconds, 2), "health": health, "metrics": metrics}
+            moment["metrics"] = metrics
             if metrics == 200:
                 self.pages["after"] = page
-                moment |= {name: total(page, name) for name in WATCHED}
+                moment |= {name: total(page, name) for name in self.habits.watched}
             moment["processes"] = len(self.server.processes())
             self.timeline.append(moment)
             spent_seconds = time.monotonic() - began_seconds - at_seconds
             time.sleep(max(0.0, every_seconds - spent_seconds))
+        if not self.habits.is_health_free:
+            at_seconds = time.monotonic() - began_seconds
+            health, _ = look(self.server, "/health")
+            self.timeline.append({"seconds": round(at_seconds, 2), "health": health})
 
 
 def look(server: Server, path: str) -> tuple[int | str, str]:
@@ -118,7 +185,7 @@ def aborts(scene: Scene) -> None:
 
 
 def bad_requests(scene: Scene) -> None:
-    """5 served; 4 with a bad value and 2 too long (400); 3 for a model not served (404)."""
+    """5 served; 4 with a bad value, 2 too long, 3 for a model that is not served."""
     refused = [*load.bad_value(4), *load.too_long(2), *load.unknown_model(3)]
     scene.play([*load.ok(5), *refused])
 
@@ -126,6 +193,12 @@ def bad_requests(scene: Scene) -> None:
 def queue_full(scene: Scene) -> None:
     """12 in a second, where four may be unfinished: the others get 503."""
     scene.play(load.ok(12, max_tokens=60), workers=12, interval_seconds=0.1)
+
+
+def whole_queue_full(scene: Scene) -> None:
+    """12 whole answers asked for in a second, where four may be unfinished: the others get 503."""
+    asks = load.ok(12, max_tokens=60, is_stream=False)
+    scene.play(asks, workers=12, interval_seconds=0.1)
 
 
 def queue_burst(scene: Scene) -> None:
@@ -138,16 +211,26 @@ def preempted(scene: Scene) -> None:
     scene.play(load.ok(8, max_tokens=200), workers=8)
 
 
+def priorities(scene: Scene) -> None:
+    """9 streams with priority 0, 5 and none in turn, 4 at a time; `during` is in their midst."""
+    asks = load.with_priorities(9, 0, 5, None, max_tokens=100)
+    scene.keep("before")
+    with scene.under_load(asks, settle_seconds=4.0):  # the gauges are written at every 40th step
+        scene.keep("during")
+    scene.settle()
+    scene.keep("after")
+
+
 def hung(scene: Scene) -> None:
     """The core is stopped (SIGSTOP) under 3 streams, 2 more come, 11 s later it goes on."""
     with scene.under_load(load.ok(3, max_tokens=400), settle_seconds=2.0):
-        (core,) = scene.server.processes("EngineCore")
+        core = scene.core()
         core.suspend()
         with scene.under_load(load.ok(2), settle_seconds=1.0):
             scene.keep("before")
             scene.watch(10.0, 1.0)
             core.resume()
-    time.sleep(1.0)
+    scene.settle()
     scene.keep("resumed")
 
 
@@ -155,8 +238,7 @@ def core_killed(scene: Scene) -> None:
     """The engine core is killed (SIGKILL) under 3 streams; `after` is the last page that came."""
     with scene.under_load(load.ok(3, max_tokens=400), settle_seconds=2.0):
         scene.keep("before")
-        (core,) = scene.server.processes("EngineCore")
-        core.kill()
+        scene.core().kill()
         scene.watch(8.0, 0.25)
 
 
@@ -175,6 +257,8 @@ BUCKETS = {
     "request_latency": [0.5, 1, 2],
 }
 NARROW = ("--max-num-seqs", "1", "--max-num-queued-reqs", "4")
+SGLANG_NARROW = ("--max-running-requests", "1", "--max-queued-requests", "3")
+SGLANG_PRIORITIES = ("--enable-priority-scheduling", "--max-running-requests", "4")
 STORIES: dict[str, dict[str, Story]] = {
     "vllm": {
         "never-asked": Story(idle),
@@ -196,22 +280,32 @@ STORIES: dict[str, dict[str, Story]] = {
         ),
         "dp2": Story(mixed, "tiny", ("--data-parallel-size", "2")),
     },
+    "sglang": {
+        "never-asked": Story(idle),
+        "steady": Story(steady, "mid"),
+        "mixed": Story(mixed, "mid"),
+        "aborts": Story(aborts, "mid"),
+        "bad-requests": Story(bad_requests, "mid"),
+        "queue-full": Story(whole_queue_full, "mid", SGLANG_NARROW),
+        "queue-burst": Story(queue_burst, "mid", SGLANG_NARROW),
+        "hung": Story(hung, "mid"),
+        "scheduler-killed": Story(core_killed, "mid"),
+        "priorities": Story(priorities, "mid", SGLANG_PRIORITIES),
+        "dp2": Story(mixed, "tiny", ("--dp-size", "2")),
+        "tp2-all-schedulers": Story(
+            mixed, "tiny", ("--tp-size", "2", "--enable-metrics-for-all-schedulers")
+        ),
+    },
     "llamacpp": {"never-asked": Story(idle), "mixed": Story(mixed), "aborts": Story(aborts)},
 }
-VERSIONS = {"vllm": "0.32.0", "llamacpp": "b11549"}  # xllamacpp ends in llama.cpp's build number
 
 
 def record(engine: str, name: str) -> None:
     """Play one story and write its files."""
     story = STORIES[engine][name]
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        start = (
-            llamacpp_server(place)
-            if engine == "llamacpp"
-            else vllm_server(place, *story.flags, size=story.size)
-        )
-        with start as server:
+        size = {} if engine == "llamacpp" else {"size": story.size}
+        with HABITS[engine].start(Path(folder), *story.flags, **size) as server:
             scene = Scene(server)
             story.play(scene)
     write(engine, name, story, scene)
@@ -221,7 +315,7 @@ def write(engine: str, name: str, story: Story, scene: Scene) -> None:
     """One file per page and one for the client's truth; none may tell whose machine it was."""
     today = datetime.datetime.now(datetime.UTC).date()
     about = (
-        f"{engine} {VERSIONS[engine]} on the CPU, recorded {today}. "
+        f"{engine} {HABITS[engine].version} on the CPU, recorded {today}. "
         f"Model: {story.size}. Flags: {' '.join(story.flags) or 'none beside the usual'}. "
         f"Story: {story.play.__doc__}"
     )
@@ -235,7 +329,7 @@ def write(engine: str, name: str, story: Story, scene: Scene) -> None:
     for file, text in texts.items():
         assert str(ROOT) not in text
         assert str(Path.home()) not in text
-        path = PLACE / engine / f"{VERSIONS[engine]}-{file}"
+        path = PLACE / engine / f"{HABITS[engine].version}-{file}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     sys.stdout.write(f"{engine} {name}: {scene.truth.requests()} -> {', '.join(texts)}\n")

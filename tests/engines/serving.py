@@ -28,6 +28,7 @@ STOP_SECONDS = 5.0  # vLLM ends within 2 s of SIGTERM; a frozen engine never doe
 BURY_SECONDS = 60.0  # what was killed is gone as soon as the machine has time to free its memory
 VLLM_START_SECONDS = 180.0  # 15 s on two idle cores
 SGLANG_START_SECONDS = 180.0  # 20 s on two idle cores
+MOST_RANKS = 2
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def sglang_server(
     """
     engine = engine_environment("sglang")
     port = port or free_port()
+    cores = f"0-{(os.cpu_count() or 1) - 1}"
     command = [str(engine / "bin" / "python"), "-m", "sglang.launch_server"]
     command += ["--model-path", str(ready_model("sglang", size)), "--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--enable-metrics"]
@@ -155,6 +157,8 @@ def sglang_server(
         "TRANSFORMERS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "SGLANG_USE_CPU_ENGINE": "1",
+        # Without a word on cores it starts one rank for each NUMA node and no more.
+        "SGLANG_CPU_OMP_THREADS_BIND": "|".join([cores] * MOST_RANKS),
     }
     with running("sglang", command, port, folder, settings, SGLANG_START_SECONDS) as server:
         yield server

@@ -28,11 +28,11 @@ def total(page: str, name: str, **labels: str) -> float:
     )
 
 
-def settled(server: Server, name: str) -> str:
+def settled(server: Server, name: str, **labels: str) -> str:
     """The page once `name` (requests in the engine) is back at 0."""
     for _ in range(50):
         page = server.page()
-        if total(page, name) == 0:
+        if total(page, name, **labels) == 0:
             return page
         time.sleep(0.1)
     raise AssertionError(f"{name} stays above 0")
@@ -68,6 +68,31 @@ def test_vllm_counts_the_requests_and_tokens_its_client_counted(vllm: Server) ->
     assert truth.requests() == {"ok": served} == {"ok": 30}
     assert prompt == truth.prompt_tokens() > 0
     assert generated == truth.completion_tokens() == 30 * 16
+
+
+COMPLETIONS = {"endpoint": "/v1/completions"}
+
+
+def test_sglang_counts_the_requests_and_tokens_its_client_counted(sglang: Server) -> None:
+    active = "sglang:http_requests_active"  # back at 0 two seconds after the last stream's end
+    before = settled(sglang, active, **COMPLETIONS)
+
+    asks = [*load.ok(10), *load.ok(6, is_stream=False)]
+    truth = load.run_load(sglang.url, asks)
+
+    after = settled(sglang, active, **COMPLETIONS)
+
+    def grown(name: str, **labels: str) -> float:
+        return total(after, f"sglang:{name}", **labels) - total(before, f"sglang:{name}", **labels)
+
+    assert truth.requests() == {"ok": grown("num_requests_total")} == {"ok": 16}
+    assert grown("http_responses_total", status_code="200", **COMPLETIONS) == 16
+    assert grown("time_to_first_token_seconds_count", is_streaming="true") == 10
+    assert grown("time_to_first_token_seconds_count", is_streaming="false") == 6
+    assert grown("prompt_tokens_total") == truth.prompt_tokens() > 0
+    assert grown("generation_tokens_total") == truth.completion_tokens() == 16 * 16
+    # A request's first token comes of its prompt's pass, not of a decode step.
+    assert grown("realtime_tokens_total", mode="decode") == truth.completion_tokens() - 16
 
 
 def test_the_client_tells_what_it_broke_itself(llamacpp: Server) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from burnmeter import wiring
 from burnmeter.config import Config
 from burnmeter.loop import Agent, World
-from burnmeter.model import Snapshot
+from burnmeter.snapshot import Snapshot
 from burnmeter.sources.recording import RawTick, Recording
 from burnmeter.sources.replay import Replay
 from tests.fakes_world import settings, world

@@ -8,23 +8,17 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from burnmeter.model import (
-    Burn,
+from burnmeter.model import Burn, Gpu, GpuProcess, Objective, Share, Tally, WindowBurn
+from burnmeter.snapshot import (
     Event,
-    Gpu,
-    GpuProcess,
     GpuView,
     Health,
     Latency,
     ModelView,
-    Objective,
     Point,
     Quantile,
-    Share,
     SourceView,
-    Tally,
     TargetView,
-    WindowBurn,
 )
 
 NOW = 1_700_040_400.0

@@ -8,18 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from burnmeter.model import (
-    Burn,
-    Failure,
-    GpuView,
-    Histogram,
-    Key,
-    ModelView,
-    Share,
-    Snapshot,
-    Spend,
-    TargetView,
-)
+from burnmeter.model import Burn, Failure, Histogram, Key, Share, Spend
+from burnmeter.snapshot import GpuView, ModelView, Snapshot, TargetView
 from tests.snapshot_parts import (
     HEALTH,
     LLAMA,

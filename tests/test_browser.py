@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from burnmeter.export import web
 from burnmeter.export.server import Server
-from burnmeter.model import Snapshot
+from burnmeter.snapshot import Snapshot
 from tests import parts, snapshots
 
 pytestmark = pytest.mark.browser

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnmeter import histograms
-from burnmeter.model import Histogram, Quantile
+from burnmeter.model import Histogram
+from burnmeter.snapshot import Quantile
 from tests.fakes import histogram
 
 BOUNDS = (0.1, 0.5, 1.0)

@@ -10,7 +10,8 @@ import pytest
 from burnmeter import wiring
 from burnmeter.config import Config, Limits
 from burnmeter.loop import Agent
-from burnmeter.model import Snapshot, Target
+from burnmeter.model import Target
+from burnmeter.snapshot import Snapshot
 from burnmeter.sources.nvml import NvmlSource
 from tests import servers
 from tests.fakes_world import (

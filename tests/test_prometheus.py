@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from burnmeter import catalog
 from burnmeter.export import prometheus
 from burnmeter.loop import Agent
-from burnmeter.model import Histogram, Key, Snapshot
+from burnmeter.model import Histogram, Key
+from burnmeter.snapshot import Snapshot
 from tests import snapshots
 from tests.fakes_world import agent
 from tests.parts import program

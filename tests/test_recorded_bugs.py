@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from burnmeter.model import Snapshot
+from burnmeter.snapshot import Snapshot
 from tests.recordings import replay
 
 RECORDINGS = Path(__file__).parent / "fixtures/recordings"

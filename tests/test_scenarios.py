@@ -15,9 +15,10 @@ import yaml
 
 from burnmeter import pipeline, views
 from burnmeter.frame import Frame
-from burnmeter.model import Failure, Health, PageReading, Snapshot, Target
+from burnmeter.model import Failure, PageReading, Target
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.snapshot import Health, Snapshot
 from tests import notation
 from tests.fakes import objective, terms
 

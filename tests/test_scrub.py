@@ -11,8 +11,9 @@ import pytest
 
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
-from burnmeter.model import About, Failure, Objective, PageReading, ServedModel, Snapshot
+from burnmeter.model import About, Failure, Objective, PageReading, ServedModel
 from burnmeter.page import parse_series, read_page
+from burnmeter.snapshot import Snapshot
 from burnmeter.sources.scrub import Scrubber, known_labels
 from tests.fakes_world import AFTER, BEFORE, Pages, settings, target
 from tests.recordings import record, replay

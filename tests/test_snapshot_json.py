@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from burnmeter.export import snapshot_json
-from burnmeter.model import Key, Snapshot
+from burnmeter.model import Key
+from burnmeter.snapshot import Snapshot
 from tests import snapshots
 from tests.snapshot_parts import LLAMA
 

@@ -12,8 +12,6 @@ from burnmeter.model import (
     Failure,
     Histogram,
     Key,
-    Point,
-    Quantile,
     Share,
     Spend,
     Tally,
@@ -21,6 +19,7 @@ from burnmeter.model import (
 )
 from burnmeter.pipeline import Past, Settings, State, addressed
 from burnmeter.recent import Recent
+from burnmeter.snapshot import Point, Quantile
 from burnmeter.watch import Watched
 from tests.fakes import (
     DURATION,

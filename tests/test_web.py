@@ -14,7 +14,8 @@ import pytest
 
 from burnmeter.export import web
 from burnmeter.export.web import ROUTES, Outlet
-from burnmeter.model import Failure, Quantile, Snapshot
+from burnmeter.model import Failure
+from burnmeter.snapshot import Quantile, Snapshot
 from tests import snapshots
 from tests.snapshot_parts import LLAMA, NOW, burn, latency, model, objective, target
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnmeter.export import words
-from burnmeter.model import Quantile
+from burnmeter.snapshot import Quantile
 from tests.snapshot_parts import objective
 
 FINITE = st.floats(min_value=0, max_value=1e15)

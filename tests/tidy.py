@@ -26,10 +26,10 @@ def words(text: str) -> tuple[str, ...]:
 # Lowest first: a module may import only what stands before it. A folder is one room.
 ORDER: Final = words(
     """
-    __init__ units errors model located catalog histograms tree prices
+    __init__ units errors model snapshot located catalog histograms tree prices
     config_rules config_slos config_targets config_probes config
-    dialects page choice names planning normalise growth attribution sli slo naming watch vantage staleness
-    pipeline frame recent views
+    dialects page choice names planning normalise growth attribution sli slo naming watch
+    vantage staleness pipeline frame recent views
     explanation inspection doctor
     sources export simulate checkpoint
     reports loop wiring cli __main__
@@ -40,9 +40,9 @@ ORDER: Final = words(
 PURE: Final = frozenset(
     words(
         """
-        units errors model histograms tree
-        page choice names planning normalise growth attribution sli slo naming watch vantage staleness
-        pipeline frame recent views
+        units errors model snapshot histograms tree
+        page choice names planning normalise growth attribution sli slo naming watch
+        vantage staleness pipeline frame recent views
         """
     )
 )
@@ -61,8 +61,8 @@ ROOMS: Final = frozenset(("sources", "export", "simulate"))
 MIDDLE: Final = frozenset(
     words(
         """
-        choice names planning normalise growth attribution sli slo naming watch vantage staleness
-        pipeline frame recent views
+        choice names planning normalise growth attribution sli slo naming watch
+        vantage staleness pipeline frame recent views
         """
     )
 )

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from burnmeter.dialects import load_all
-from burnmeter.model import GpuReading, Process, ProcessReading, TargetView
+from burnmeter.model import GpuReading, Process, ProcessReading
+from burnmeter.snapshot import TargetView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from burnmeter import slo
-from burnmeter.model import Burn, Event, ModelView, Objective, Point
+from burnmeter.model import Burn, Objective
 from burnmeter.pipeline import Settings, State
+from burnmeter.snapshot import Event, ModelView, Point
 
 HISTORY_STEP_SECONDS: Final = 15.0
 HISTORY_POINTS: Final = 120

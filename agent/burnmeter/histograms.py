@@ -6,7 +6,8 @@ bounds that both have, where the counts are exact, and the rest of the resolutio
 
 from operator import lt
 
-from burnmeter.model import Histogram, Quantile
+from burnmeter.model import Histogram
+from burnmeter.snapshot import Quantile
 
 
 def since(new: Histogram, old: Histogram) -> Histogram:

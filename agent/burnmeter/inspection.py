@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from burnmeter import dialects, growth, sli, views
-from burnmeter.model import EnginePage, Growth, Latency
+from burnmeter.model import EnginePage, Growth
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
 from burnmeter.planning import plan
+from burnmeter.snapshot import Latency
 
 UNNAMED: Final = "unnamed"
 """A model that the page does not name; llama.cpp never does."""

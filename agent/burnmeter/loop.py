@@ -22,20 +22,11 @@ from burnmeter.errors import PageError
 from burnmeter.export import prometheus
 from burnmeter.export.web import Outlet, render
 from burnmeter.frame import Frame
-from burnmeter.model import (
-    Failure,
-    GpuReading,
-    Health,
-    PageReading,
-    Process,
-    ProcessReading,
-    Snapshot,
-    SourceView,
-    Target,
-)
+from burnmeter.model import Failure, GpuReading, PageReading, Process, ProcessReading, Target
 from burnmeter.names import OVERFLOW
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State, tick
+from burnmeter.snapshot import Health, Snapshot, SourceView
 from burnmeter.sources.own import OwnCost
 from burnmeter.sources.recording import RawTick
 from burnmeter.watch import Terms

@@ -24,7 +24,6 @@ from burnmeter import (
 from burnmeter.attribution import Portion, Purse, Tenant
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import (
-    Event,
     Failure,
     Gpu,
     GpuReading,
@@ -41,6 +40,7 @@ from burnmeter.model import (
     Target,
 )
 from burnmeter.page import Page
+from burnmeter.snapshot import Event
 from burnmeter.watch import Look, Terms, Watched
 
 EVENTS_KEPT: Final = 100

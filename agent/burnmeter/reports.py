@@ -6,7 +6,7 @@ from burnmeter.doctor import Finding
 from burnmeter.explanation import Explanation
 from burnmeter.export import terminal, words
 from burnmeter.inspection import Inspection
-from burnmeter.model import Snapshot
+from burnmeter.snapshot import Snapshot
 
 MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 

@@ -12,13 +12,13 @@ from typing import Final
 from burnmeter import histograms, names, pipeline, recent, sli, vantage
 from burnmeter.dialects import INDICATORS
 from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
-from burnmeter.model import (
-    Burn,
+from burnmeter.model import Burn, Histogram, Key
+from burnmeter.pipeline import Settings, State
+from burnmeter.recent import Recent
+from burnmeter.snapshot import (
     Elsewhere,
     GpuView,
     Health,
-    Histogram,
-    Key,
     Latency,
     ModelView,
     Quantile,
@@ -26,8 +26,6 @@ from burnmeter.model import (
     SourceView,
     TargetView,
 )
-from burnmeter.pipeline import Settings, State
-from burnmeter.recent import Recent
 from burnmeter.units import TOKENS_PER_MILLION
 from burnmeter.watch import Watched
 

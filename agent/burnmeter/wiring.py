@@ -16,10 +16,11 @@ from burnmeter.config import Config
 from burnmeter.dialects import Asks
 from burnmeter.errors import PageError
 from burnmeter.loop import Agent, Source, World
-from burnmeter.model import GpuReading, Process, ProcessReading, Snapshot, Target, TargetView
+from burnmeter.model import GpuReading, Process, ProcessReading, Target
 from burnmeter.page import read_page
 from burnmeter.planning import dialect_of
 from burnmeter.simulate.node import SimulatedNode
+from burnmeter.snapshot import Snapshot, TargetView
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
 from burnmeter.sources.own import OwnCostSource

@@ -26,15 +26,14 @@ from burnmeter.model import (
     Gpu,
     GpuProcess,
     GpuReading,
-    Health,
     PageReading,
     Process,
     ProcessReading,
-    Snapshot,
     Target,
 )
 from burnmeter.page import PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.snapshot import Health, Snapshot
 from burnmeter.watch import Terms
 
 PAGE: Final = (

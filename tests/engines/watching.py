@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from burnmeter import config
 from burnmeter.dialects import bounds_by_engine
 from burnmeter.loop import Agent
-from burnmeter.model import Burn, ModelView, Snapshot, TargetView
+from burnmeter.model import Burn
+from burnmeter.snapshot import ModelView, Snapshot, TargetView
 from burnmeter.wiring import real_world
 
 PAUSE_SECONDS = 0.25

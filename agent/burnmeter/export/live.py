@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from burnmeter.export import charts, verdict, words
-from burnmeter.model import Burn, GpuView, ModelView, Snapshot
+from burnmeter.model import Burn
+from burnmeter.snapshot import GpuView, ModelView, Snapshot
 
 FILES: Final = Path(__file__).parent / "web_files"
 _RANK = {"burning": 0, "not_measured": 1, "good": 2}

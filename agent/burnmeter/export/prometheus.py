@@ -17,7 +17,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from burnmeter import catalog
-from burnmeter.model import Burn, GpuView, Histogram, Snapshot, SourceView, TargetView
+from burnmeter.model import Burn, Histogram
+from burnmeter.snapshot import GpuView, Snapshot, SourceView, TargetView
 
 Labels = Mapping[str, str]
 Row = tuple[str, Labels, float | Histogram | None]

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from burnmeter.model import Key, Labels, Objective, Snapshot
+from burnmeter.model import Key, Labels, Objective
+from burnmeter.snapshot import Snapshot
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:

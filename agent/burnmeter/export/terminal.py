@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from burnmeter.export import words
-from burnmeter.model import Burn, GpuView, Latency, ModelView, Quantile, Snapshot, TargetView
+from burnmeter.model import Burn
+from burnmeter.snapshot import GpuView, Latency, ModelView, Quantile, Snapshot, TargetView
 
 WIDTH: Final = 80
 LATENCY_ORDER: Final = ("ttft", "itl", "tpot", "queue", "prefill", "decode", "duration")

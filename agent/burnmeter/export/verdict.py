@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from burnmeter.export import words
-from burnmeter.model import FAILURE_KINDS, Burn, Failure, GpuView, ModelView, Snapshot, TargetView
+from burnmeter.model import FAILURE_KINDS, Burn, Failure
+from burnmeter.snapshot import GpuView, ModelView, Snapshot, TargetView
 
 
 class Verdict(NamedTuple):

@@ -17,7 +17,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from burnmeter.export import live, snapshot_json
 from burnmeter.export.words import span
-from burnmeter.model import Snapshot
+from burnmeter.snapshot import Snapshot
 
 ROUTES: Final = {
     "/": "the live page",

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from burnmeter.model import Objective, Quantile
+from burnmeter.model import Objective
+from burnmeter.snapshot import Quantile
 from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 NOT_MEASURED: Final = "–"

@@ -9,10 +9,8 @@ urllib3's connection is used below its pool: a pool hides the socket, and the li
 """
 
 import logging
-import os
 import queue
 import ssl
-import string
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -39,6 +37,7 @@ from burnmeter.sources.answers import (
 from burnmeter.sources.asking import about, checkup
 from burnmeter.sources.connection import Exchange, Socket, bind, dial, tls_context
 from burnmeter.sources.iteration_stats import IterationStats
+from burnmeter.sources.tokens import authorisation
 
 HEADERS: Final = {
     # The text format first: every engine has it, and it costs them less than OpenMetrics.
@@ -51,9 +50,6 @@ HEAD_BYTES: Final = 131072
 """Allowed on the wire for status and headers, beside twice the body for its chunks' sizes."""
 DELIMITERS: Final = ("Content-Length", "Transfer-Encoding")
 """Without one of these an answer ends where the connection does, and a cut cannot be seen."""
-TOKEN_BYTES: Final = 8192
-"""More than any token has, and a guard against `token_file: /dev/zero`."""
-TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 ASK_EVERY_SECONDS: Final = 600.0
 CHECK_EVERY_SECONDS: Final = 15.0
@@ -203,7 +199,7 @@ class EngineReader:
             url = _beside(target, path)
             try:
                 self._open(line, url, ends)
-                response = _ask(line, url, {**HEADERS, **_authorisation(target)})
+                response = _ask(line, url, {**HEADERS, **authorisation(target)})
                 body_of(response, url, ASK_BYTES)
                 response.close()
             except BaseException:
@@ -221,7 +217,7 @@ class EngineReader:
     def _fetch(
         self, line: _Line, target: Target, url: Url, exchange: Exchange, most_bytes: int
     ) -> tuple[str, int]:
-        headers = {**HEADERS, **_authorisation(target)}
+        headers = {**HEADERS, **authorisation(target)}
         was_open = self._open(line, url, exchange)
         try:
             response = _ask(line, url, headers)
@@ -378,26 +374,3 @@ def _ask(line: _Line, url: Url, headers: dict[str, str]) -> BaseHTTPResponse:
         "GET", url.request_uri, headers=headers, preload_content=False, decode_content=False
     )
     return line.connection.getresponse()
-
-
-def _authorisation(target: Target) -> dict[str, str]:
-    """The header with the token, read anew each time because tokens are rotated."""
-    if target.token_file is not None:
-        source = f"`token_file` of target `{target.name}`"
-        try:
-            with open(target.token_file, "rb") as file:
-                token = file.read(TOKEN_BYTES).decode("ascii", "replace").strip()
-        except PermissionError:
-            raise Refusal("no_permission", f"{source} may not be read by us") from None
-        except OSError as error:
-            raise Refusal("gone", f"{source} cannot be read: {error.strerror}") from None
-    elif target.token_environment is not None:
-        source = f"`token_environment` of target `{target.name}`"
-        token = os.environ.get(target.token_environment, "").strip()
-    else:
-        return {}
-    if not token:
-        raise Refusal("gone", f"{source} leads to no token: it is empty or not set")
-    if not TOKEN_LETTERS.issuperset(token):
-        raise Refusal("encoding", f"{source} leads to a token with characters no token may hold")
-    return {"Authorization": f"Bearer {token}"}

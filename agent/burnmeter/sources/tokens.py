@@ -1,0 +1,38 @@
+"""The header with a target's token, read anew for each request because tokens are rotated.
+
+Nothing here, and no message, ever repeats a token.
+"""
+
+import os
+import string
+from typing import Final
+
+from burnmeter.model import Target
+from burnmeter.sources.answers import Refusal
+
+TOKEN_BYTES: Final = 8192
+"""More than any token has, and a guard against `token_file: /dev/zero`."""
+TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+def authorisation(target: Target) -> dict[str, str]:
+    """Empty if the target needs no token. Raises Refusal if it leads to none."""
+    if target.token_file is not None:
+        source = f"`token_file` of target `{target.name}`"
+        try:
+            with open(target.token_file, "rb") as file:
+                token = file.read(TOKEN_BYTES).decode("ascii", "replace").strip()
+        except PermissionError:
+            raise Refusal("no_permission", f"{source} may not be read by us") from None
+        except OSError as error:
+            raise Refusal("gone", f"{source} cannot be read: {error.strerror}") from None
+    elif target.token_environment is not None:
+        source = f"`token_environment` of target `{target.name}`"
+        token = os.environ.get(target.token_environment, "").strip()
+    else:
+        return {}
+    if not token:
+        raise Refusal("gone", f"{source} leads to no token: it is empty or not set")
+    if not TOKEN_LETTERS.issuperset(token):
+        raise Refusal("encoding", f"{source} leads to a token with characters no token may hold")
+    return {"Authorization": f"Bearer {token}"}

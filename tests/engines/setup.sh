@@ -1,6 +1,6 @@
 #!/bin/bash
-# Make one real engine's own Python environment, with a tiny model in it.
-# usage: tests/engines/setup.sh vllm|sglang|llamacpp [DIR]      (DIR: .parts/engines/ENGINE)
+# Make the own Python environment of one real engine, with a tiny model in it, or of one gateway.
+# usage: tests/engines/setup.sh vllm|sglang|llamacpp|litellm|kserve|ray [DIR]      (DIR: .parts/engines/ENGINE)
 #
 # Does nothing if DIR is complete. A stamp, written last, holds the checksum of all that went in,
 # so that half an install, or one from older pins, is made anew.
@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 engine=${1:-}
 case $engine in
-  vllm | sglang | llamacpp) ;;
+  vllm | sglang | llamacpp | litellm | kserve | ray) ;;
   *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
 esac
 dir=${2:-$root/.parts/engines/$engine}
@@ -24,7 +24,7 @@ rm -rf "$stamp" "$dir/models"
 
 python=${PYTHON:-$(command -v python3.11 || true)}
 [ -n "$python" ] || { echo "$engine: its pinned wheels are for Python 3.11; none was found" >&2; exit 1; }
-echo "$engine: making $dir with $python (vllm, sglang: 2.5 GB and two minutes; llamacpp: 0.2 GB, seconds)"
+echo "$engine: making $dir with $python (vllm, sglang: 2.5 GB and two minutes; others: below 0.6 GB, seconds)"
 "$python" -m venv "$dir"
 "$dir/bin/python" -m pip --quiet --disable-pip-version-check install --no-deps -r "$here/$engine.txt"
 case $engine in

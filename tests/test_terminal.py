@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from burnmeter.export import terminal
+from burnmeter.snapshot import Elsewhere
 from tests import snapshots
-from tests.snapshot_parts import model
+from tests.snapshot_parts import latency, model, target
 
 EXAMPLES = [name for name in snapshots.ALL if name != "hostile"]
 
@@ -61,3 +62,20 @@ def test_what_is_not_known_is_a_dash_and_0_is_0() -> None:
     told = terminal.snapshot(snapshots.empty(models=(idle,)))
 
     assert "running 0   waiting –   KV cache 0 %" in told
+
+
+def test_a_gateways_view_stands_apart_and_an_engine_tells_version_role_and_illness() -> None:
+    seen = Elsewhere(
+        targets=("litellm-4000",),
+        latencies={"ttft": latency(0.5, 1.0)},
+        requests={"ok": 7.0},
+        tokens={},
+    )
+    ill = target(role="decode", is_ill=True, illness="/health answers HTTP 503")
+
+    told = terminal.snapshot(
+        snapshots.empty(models=(model(elsewhere={"gateway": seen}),), targets=(ill,))
+    )
+
+    assert "  as a gateway sees it (litellm-4000):\n  requests ok 7\n" in told
+    assert "vllm-8000 (vllm 0.10.2, decode) ill: /health answers HTTP 503\n" in told

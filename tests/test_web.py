@@ -15,11 +15,18 @@ import pytest
 from burnmeter.export import web
 from burnmeter.export.web import ROUTES, Outlet
 from burnmeter.model import Failure
-from burnmeter.snapshot import Quantile, Snapshot
+from burnmeter.snapshot import Elsewhere, Quantile, Snapshot, TargetView
 from tests import snapshots
 from tests.snapshot_parts import LLAMA, NOW, burn, latency, model, objective, target
 
 METRICS = b"# TYPE burnmeter_up gauge\nburnmeter_up 1\n"
+
+BEFORE_IT = Elsewhere(
+    targets=("litellm-4000",),
+    latencies={"ttft": latency(0.5, 1.0)},
+    requests={"ok": 61240.0, "error": 80.0},
+    tokens={"generated": 10_113_870.0},
+)
 
 
 class Reply(NamedTuple):
@@ -287,7 +294,7 @@ def test_quantiles_are_bounds() -> None:
 
 
 def test_what_is_not_known_is_a_dash_with_a_reason_and_0_is_0() -> None:
-    view = model(waiting=0.0, running=None, not_available={"ttft": "it does not count it"})
+    view = model(waiting=0.0, running=None, not_available={"ttft_seconds": "it does not count it"})
     view = replace(view, latencies={})
 
     text = page(snapshots.empty(models=(view,)))
@@ -295,6 +302,37 @@ def test_what_is_not_known_is_a_dash_with_a_reason_and_0_is_0() -> None:
     assert re.search(r"Waiting</dt><dd><span class=\"num\">0<", text)
     assert re.search(r"Running</dt><dd>\s*<span class=\"none\" title=\"not measured\">", text)
     assert 'title="it does not count it"' in text
+
+
+def test_what_a_gateway_sees_stands_apart_and_says_what_the_difference_is() -> None:
+    view = model(elsewhere={"gateway": BEFORE_IT})
+
+    text = words(page(snapshots.empty(models=(view,))))
+
+    assert "As a gateway sees it" in text
+    assert "the difference is queueing and network" in text
+    assert "litellm-4000" in text
+
+
+def test_an_objective_says_who_counted_its_events() -> None:
+    counted = burn(LLAMA, (0.5,) * 6, source="http")
+
+    text = words(page(snapshots.empty(models=(model(),), burns=(counted,))))
+
+    assert "counted by HTTP status codes" in text
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (target(is_ill=True, illness="/health answers HTTP 503"), "is not well: /health answers"),
+        (target(is_stale=True), "is not believed: its page stands still while its GPUs work"),
+    ],
+)
+def test_an_engine_that_is_ill_or_frozen_asks_for_attention(view: TargetView, said: str) -> None:
+    text = words(page(snapshots.empty(models=(model(),), targets=(view,))))
+
+    assert f"vllm-8000 {said}" in text
 
 
 def test_a_range_of_errors_is_not_shown_as_one_number() -> None:

@@ -175,6 +175,8 @@ def _environment() -> Environment:
         INDICATORS=words.INDICATORS,
         STATES=words.STATES,
         METHODS=words.METHODS,
+        SOURCES=words.SOURCES,
+        VANTAGES=words.VANTAGES,
         NOT_MEASURED=words.NOT_MEASURED,
         part=part,
         style=_fingerprint("style.css"),

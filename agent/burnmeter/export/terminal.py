@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from burnmeter.export import words
+from burnmeter.export import verdict, words
 from burnmeter.model import Burn
 from burnmeter.snapshot import GpuView, Latency, ModelView, Quantile, Snapshot, TargetView
 
@@ -106,7 +106,12 @@ def _model(view: ModelView) -> list[str]:
         f"   {words.unit(view.joules_per_token, 'J')} per token"
         f"   (over {words.span(view.recent_seconds)})"
     )
-    return [*lines, *latencies(view.latencies)]
+    lines += latencies(view.latencies)
+    for where, other in view.elsewhere.items():
+        lines += wrapped(f"as a {where} sees it ({', '.join(other.targets)}):", indent=2)
+        lines.append(f"  requests {counts(other.requests)}")
+        lines += latencies(other.latencies)
+    return lines
 
 
 def _burns(found: Sequence[Burn]) -> list[str]:
@@ -121,13 +126,12 @@ def _burns(found: Sequence[Burn]) -> list[str]:
 def _targets(found: Iterable[TargetView]) -> list[str]:
     lines: list[str] = []
     for view in found:
-        state = "up" if view.is_up else "down"
-        if view.is_stalled:
-            state = "stalled"
-        why = f": {view.failure.message}" if view.failure else ""
-        lines += wrapped(
-            f"{view.target} ({view.engine or 'engine not known'}) {state}{why}", indent=0
-        )
+        why = view.failure.message if view.failure else view.illness
+        who = " ".join(word for word in (view.engine or "engine not known", view.version) if word)
+        if view.role not in (None, "engine"):
+            who += f", {view.role}"
+        text = f"{view.target} ({who}) {verdict.target_state(view)}{f': {why}' if why else ''}"
+        lines += wrapped(text, indent=0)
     return lines
 
 

@@ -108,8 +108,13 @@ def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
     for view in snapshot.targets:
         if not view.is_up:
             yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
+        elif view.illness is not None:
+            yield Attention("look", view.target, f"is not well: {view.illness}", "targets")
         elif view.is_stalled:
             yield Attention("look", view.target, "is stalled: no token moves", "targets")
+        elif view.is_stale:
+            text = "is not believed: its page stands still while its GPUs work"
+            yield Attention("look", view.target, text, "targets")
     for gpu in snapshot.gpus:
         if gpu.gpu.failure is not None:
             yield Attention("look", f"GPU {gpu.gpu.index}", failure(gpu.gpu.failure), "gpus")
@@ -153,7 +158,11 @@ def _gpu_state(view: GpuView) -> str:
 
 
 def target_state(view: TargetView) -> str:
-    """up, stalled or down."""
+    """up, down, or what is wrong with one that is up."""
     if not view.is_up:
         return "down"
-    return "stalled" if view.is_stalled else "up"
+    if view.illness is not None:
+        return "ill"
+    if view.is_stalled:
+        return "stalled"
+    return "stale" if view.is_stale else "up"

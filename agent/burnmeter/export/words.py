@@ -40,6 +40,18 @@ METHODS: Final = {
     "none": "owner not known",
 }
 """How an attribution was made -> how it is said."""
+SOURCES: Final = {
+    "engine": "the engine",
+    "http": "HTTP status codes, the engine counts no outcomes",
+    "gateway": "the gateway, no engine can",
+    "probe": "our own probe, nothing else can",
+}
+"""Who counted an objective's events -> how it is said."""
+VANTAGES: Final = {
+    "gateway": "The same requests at the gateway; the difference is queueing and network.",
+    "probe": "Our own requests only, now and then; the engine counts them too.",
+}
+"""Where else a model's requests are seen -> what that means."""
 
 
 def _plain(value: float, digits: int) -> str:

@@ -135,8 +135,7 @@ def test_counters_that_fell_are_a_restart_where_no_page_says_when_it_began():
         (
             ("llamacpp", "b11434-after-traffic"),
             ("vllm", "lookalikes/dynamo-worker"),
-            "this page is not from llama.cpp:"
-            " its names begin with `dynamo_`, `vllm:`",
+            "this page is not from llama.cpp: its names begin with `dynamo_`, `vllm:`",
         ),
     ],
 )
@@ -146,10 +145,10 @@ def test_pages_of_two_engines_are_refused(after, before, message):
     assert (caught.value.kind, caught.value.message) == ("unknown_engine", message)
 
 
-def test_a_routers_page_has_no_models_and_says_why():
-    found = inspect(pages.text_of("vllm", "lookalikes/production-stack-router"))
-    assert (found.role, found.models) == ("router", {})
-    assert "read the engines themselves" in found.not_available["ttft_seconds"]
+def test_a_page_whose_numbers_are_anothers_has_no_models_and_says_why():
+    found = inspect(pages.text_of("dynamo", "history/2026-08-worker"))
+    assert (found.role, found.models) == ("worker", {})
+    assert "read the frontend" in found.not_available["ttft_seconds"]
 
 
 # --- JSON ----------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ def refusal(text, engine=None):
 @pytest.mark.parametrize(
     ("page", "role"),
     [
-        ("lookalikes/production-stack-router", "router"),
         ("lookalikes/llm-d-inference-sim", "simulator"),
         ("lookalikes/triton", "worker"),
         ("lookalikes/dynamo-worker", "worker"),
@@ -47,17 +46,16 @@ def test_a_look_alike_is_told_from_the_engine(page, role):
     assert pages.engine_page(pages.text_of("vllm", page)).role == role
 
 
-def test_a_router_counts_for_no_model_since_its_numbers_are_its_engines():
-    page, found = pages.planned(pages.text_of("vllm", "lookalikes/production-stack-router"))
+def test_a_page_whose_numbers_are_anothers_counts_for_no_model_and_says_why():
+    page, found = pages.planned(pages.text_of("dynamo", "history/2026-08-worker"))
     ours = normalise(page, found)
 
     assert (ours.counters, ours.histograms, ours.gauges) == ({}, {}, {})
     assert found.models == {}
-    assert ours.started_timestamp_seconds == 1700000000.25
-    assert set(ours.not_available) == set(load_all()["vllm"].measures)
+    assert set(ours.not_available) == set(load_all()["dynamo"].measures)
     assert ours.not_available["running_requests"] == (
-        "the page is a router's: a vLLM production-stack router repeats what its engines count;"
-        " read the engines themselves"
+        "the page is a worker's: a Dynamo worker whose engine shows no metrics of its own, so that"
+        " all that is here the frontend counts, too; read the frontend"
     )
 
 

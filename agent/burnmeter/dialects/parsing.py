@@ -72,7 +72,10 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
         asks=row.child("asks", _asks) or NOTHING_TO_ASK,
         copies=row.texts("copies"),
         totals=tuple(sorted(row.mapping("totals").items())),
-        stages=tuple(row.lists("stages").items()),
+        stages=tuple(
+            (label, tuple(_pattern(row, text, "stages") for text in texts))
+            for label, texts in row.lists("stages").items()
+        ),
         is_per_second=row.flag("is_per_second", default=False),
         stale_seconds=float(row.whole("stale_seconds") or 0),
         stall_unknown=row.maybe_text("stall_unknown"),
@@ -89,7 +92,8 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
 def _marks(row: Row) -> tuple[Mark, ...]:
     found = []
     for mark in row.rows("recognise"):
-        found.append(Mark(names=mark.texts("names"), labels=mark.texts("labels")))
+        values = tuple(sorted(mark.mapping("values").items()))
+        found.append(Mark(names=mark.texts("names"), labels=mark.texts("labels"), values=values))
         if not found[-1].names:
             raise mark.error(mark.line, "at least one name is needed", "names")
     if not found:
@@ -159,11 +163,11 @@ def _rule(row: Row, own: set[str], kind: str) -> Rule:
     return rule
 
 
-def _pattern(row: Row, text: str) -> re.Pattern[str]:
+def _pattern(row: Row, text: str, key: str = "match") -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise row.error(row.line, f"`{text}` is no regular expression: {error}", "match") from None
+        raise row.error(row.line, f"`{text}` is no regular expression: {error}", key) from None
 
 
 def _bounds(row: Row) -> tuple[float, ...]:

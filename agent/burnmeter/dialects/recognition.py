@@ -43,10 +43,8 @@ def recognise(
 
 
 def _has(page: Labelled, mark: Mark) -> bool:
-    wanted = set(mark.labels)
     return any(
-        any(fits(pattern, name) for pattern in mark.names)
-        and (not wanted or any(labels.keys() >= wanted for labels in rows))
+        mark.is_named(name) and (not mark.has_labels or any(mark.is_labelled(row) for row in rows))
         for name, rows in page.items()
     )
 

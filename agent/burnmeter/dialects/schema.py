@@ -19,6 +19,21 @@ class Mark:
     """Of one of these names; a `*` stands for anything."""
     labels: tuple[str, ...]
     """It has all of these labels; any name without labels will do if none is asked for."""
+    values: tuple[tuple[str, str], ...] = ()
+    """It has these labels with these values."""
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a name is not enough; a family that was only declared has no labels."""
+        return bool(self.labels or self.values)
+
+    def is_named(self, name: str) -> bool:
+        """Whether a series has such a name."""
+        return any(fits(pattern, name) for pattern in self.names)
+
+    def is_labelled(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has such labels."""
+        return labels.keys() >= set(self.labels) and labels.items() >= set(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +152,8 @@ class Dialect:
     """Labels that tell copies of one number apart (a tensor-parallel rank): one of them counts."""
     totals: tuple[tuple[str, str], ...]
     """Label and the value with which a row is the sum of its siblings: it alone counts."""
-    stages: tuple[tuple[str, tuple[str, ...]], ...]
-    """Label and values that are stages of the same request: the first that is there counts."""
+    stages: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]
+    """Label and patterns of its whole value, the stages of one request: the first there counts."""
     is_per_second: bool
     """Its counters and histograms are rates per second, not counts since the start."""
     stale_seconds: float
@@ -163,10 +178,7 @@ class Dialect:
 
     def is_own(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether a series is one that this dialect is known by."""
-        return any(
-            any(fits(pattern, name) for pattern in mark.names) and labels.keys() >= set(mark.labels)
-            for mark in self.recognise
-        )
+        return any(m.is_named(name) and m.is_labelled(labels) for m in self.recognise)
 
     def is_ignored(self, family: str) -> bool:
         """Whether `family` is known and not wanted; OpenMetrics writes it without `_total`."""

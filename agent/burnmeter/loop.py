@@ -36,8 +36,13 @@ log = logging.getLogger("burnmeter")
 PROCESSES_EVERY_TICKS: Final = 2
 LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
-BEYOND: Final = {"models": f"is counted as the model `{OVERFLOW}`"}
+BEYOND: Final = {
+    "models": f"is counted as the model `{OVERFLOW}`",
+    "probes": "waits for the next day",
+}
 """What becomes of what is beyond a limit, if it is read at all."""
+PLACES: Final = {"probes": "probes[].tokens_per_day` or `dollars_per_day"}
+"""Where a limit stands in the config, if not under `limits`."""
 BAD_NEWS: Final = {"down", "stalled", "stale", "sick", "burning", "xid", "gpu_lost"}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -420,5 +425,5 @@ def tell(before: Snapshot | None, now: Snapshot) -> None:
         elif view.failure is None and old is not None:
             log.info("%s: answers again", view.source)
     for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
-        what = BEYOND.get(name, "is not read")
-        log.warning("the limit `limits.%s` was reached; what is beyond it %s", name, what)
+        where, what = PLACES.get(name, f"limits.{name}"), BEYOND.get(name, "is not read")
+        log.warning("the limit `%s` was reached; what is beyond it %s", where, what)

@@ -86,7 +86,8 @@ def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str
     if burning:
         worst = min(burning, key=lambda burn: SEVEREST_FIRST.index(burn.severity))
         return "burning", f"{worst.objective.name}: {worst.reason}"
-    unread = [one for one in watched if one.failure is not None]
+    # What is at rest is not missing: what it alone measures says so itself.
+    unread = [one for one in watched if one.failure and one.failure.kind != "disabled"]
     if unread:
         return "not_measured", f"{unread[0].target.name} cannot be read: {_why(unread[0])}"
     return _worst(burns_)

@@ -24,6 +24,7 @@ from burnmeter.snapshot import Snapshot, TargetView
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
 from burnmeter.sources.own import OwnCostSource
+from burnmeter.sources.probe import WithProbes, target_of
 from burnmeter.sources.processes import (
     ProcessSource,
     find_engines,
@@ -58,13 +59,14 @@ def real_world(settings: Config) -> World:
             processes_every=settings.gpus.processes_every,
         )
     processes = ProcessSource()
+    read = WithProbes(pages(settings), settings.probes)
     return World(
         gpus=gpus,
         processes=processes,
-        pages=pages(settings),
+        pages=read,
         find_targets=Finder(settings),
         own_cost=OwnCostSource(),
-        limits_reached=lambda: {"processes": processes.limit_reached},
+        limits_reached=lambda: {"processes": processes.limit_reached, **read.limits_reached()},
         is_running=is_running,
     )
 
@@ -88,10 +90,11 @@ def asks_of(target: Target, text: str) -> Asks | None:
 
 
 class Finder:
-    """Listed targets with their processes, and found ones that are not listed."""
+    """Listed targets with their processes, our probes, and found ones that are not listed."""
 
     def __init__(self, settings: Config) -> None:
         self._settings = settings
+        self._probes = tuple(target_of(probe) for probe in settings.probes)
         self._addresses = local_addresses()
         self._hints = [h for d in dialects.load_all().values() for h in d.processes if h.is_read]
 
@@ -100,12 +103,13 @@ class Finder:
             with_processes(target, processes, self._addresses) for target in self._settings.targets
         )
         if not self._settings.discovery.processes:
-            return listed
+            return (*listed, *self._probes)
         # By port, not by pid: one engine's server and its listener may be two processes.
         known = {port_of(target) for target in listed if target.pid is not None}
-        names = {target.name for target in listed}
+        names = {target.name for target in (*listed, *self._probes)}
         found = (t for t in find_engines(processes, self._hints) if port_of(t) not in known)
-        return (*listed, *(_named_apart(target, names) for target in found))
+        ours = (*listed, *self._probes)
+        return (*ours, *(_named_apart(target, names) for target in found))
 
 
 def port_of(target: Target) -> int:
@@ -210,7 +214,7 @@ def has_something(world: World, settings: Config) -> bool:
 
     A driver that is slow, sick or not ours to ask is something: only its absence is nothing.
     """
-    if settings.targets:
+    if settings.targets or settings.probes:
         return True
     if world.gpus is not None:
         reading = world.gpus.read()
@@ -278,7 +282,8 @@ class Glance:
 
 
 def look_once(settings: Config) -> Glance:
-    """One look at everything, for `doctor`."""
+    """One look at everything, for `doctor`; it sends no probe."""
+    settings = replace(settings, probes=())
     world = real_world(settings)
     gpus = _patient(world.gpus) if world.gpus else None
     processes = world.processes.read() if world.processes else None

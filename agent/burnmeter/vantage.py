@@ -32,10 +32,17 @@ def leaves_out(one: Watched, measure: str | None) -> bool:
 
 
 def best(watched: Sequence[Watched], measure: str | None) -> str | None:
-    """The nearest vantage of those there that can give it, else the nearest; None: nobody."""
+    """The nearest vantage of those there that can give it; None: nobody is there.
+
+    If nobody can now, who could if it lived, else the nearest. Time is always the nearest's: that a
+    gateway answers is no comfort while its engine is dead.
+    """
     there = [v for v in NEAREST_FIRST if any(one.vantage == v for one in watched)]
-    able = [v for v in there if any(one.vantage == v and _is_able(one, measure) for one in watched)]
-    return next(iter([*able, *there]), None)
+    if measure is None:
+        return next(iter(there), None)
+    able = [one.vantage for one in watched if _is_able(one, measure)]
+    could = [one.vantage for one in watched if can_give(one, measure)]
+    return min(able or could or there, key=NEAREST_FIRST.index, default=None)
 
 
 def _is_able(one: Watched, measure: str | None) -> bool:

@@ -164,7 +164,7 @@ class _Planner:
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
-            name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
+            name = next((n for n in rule.names if _line(n, "_bucket") in self.by_name), None)
             if name is not None:
                 buckets = self._one_family(measure, rule, name)
             else:
@@ -176,7 +176,7 @@ class _Planner:
     def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
         ladders: dict[str, dict[float, int]] = {}
         keys: dict[str, Key] = {}
-        for index, series in self.rows(rule, f"{name}_bucket"):
+        for index, series in self.rows(rule, _line(name, "_bucket")):
             key = self.key(measure, rule, series.labels)
             bound = _bound(series.labels.get("le", ""))
             if key is not None and bound is not None:
@@ -211,7 +211,7 @@ class _Planner:
                 yield Buckets(key, total + part, (), (), index, sums[part], measure.factor)
 
     def _ends(self, name: str, suffix: str) -> dict[str, int]:
-        rows = self.by_name.get(name + suffix, ())
+        rows = self.by_name.get(_line(name, suffix), ())
         return {_part(name, series.labels): index for index, series in rows}
 
     def unknown(self) -> tuple[str, ...]:
@@ -257,6 +257,11 @@ class _Planner:
     def start(self) -> int | None:
         rows = self.by_name.get(self.dialect.start or "", ())
         return rows[0][0] if rows else None
+
+
+def _line(name: str, suffix: str) -> str:
+    """What a histogram's lines are called. A recording rule's name goes on after `_bucket`."""
+    return name.replace("_bucket:", f"{suffix}:") if "_bucket:" in name else name + suffix
 
 
 def _part(name: str, labels: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ once as their total, at each stage that a request passes. A dialect says by whic
 rows that remain are picked, before anything is read from them.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from burnmeter.dialects import Dialect
@@ -19,8 +20,8 @@ def chosen(rows: Sequence[Row], dialect: Dialect) -> Sequence[Row]:
     """Of rows of one name, those that count."""
     if len(rows) < 2:
         return rows
-    for label, values in dialect.stages:
-        rows = _at_first_stage(rows, label, values)
+    for label, stages in dialect.stages:
+        rows = _at_first_stage(rows, label, stages)
     for label, value in dialect.totals:
         rows = _totals(rows, label, value)
     if any(label in series.labels for label in dialect.copies for _, series in rows):
@@ -28,15 +29,32 @@ def chosen(rows: Sequence[Row], dialect: Dialect) -> Sequence[Row]:
     return rows
 
 
-def _at_first_stage(rows: Sequence[Row], label: str, values: Sequence[str]) -> Sequence[Row]:
-    """The first of `values` that is there; rows with none of them are apart and stay."""
-    there = {series.labels.get(label) for _, series in rows}
-    first = next((value for value in values if value in there), None)
-    return [
-        (index, series)
-        for index, series in rows
-        if (value := series.labels.get(label)) == first or value not in values
-    ]
+def called(own: Iterable[Mapping[str, str]], dialect: Dialect) -> Mapping[str, str]:
+    """Where a label of models tells stages apart, a stage's word -> that of the first there.
+
+    `own`: the labels of each of the engine's own series. All stages of a request are one model.
+    """
+    found: dict[str, str] = {}
+    for label, stages in dialect.stages:
+        if label in dialect.model_labels:
+            values = sorted({labels[label] for labels in own if label in labels})
+            words = [value for stage in stages for value in values if stage.fullmatch(value)]
+            found |= dict.fromkeys(words, next(iter(words), ""))
+    return found
+
+
+def _at_first_stage(
+    rows: Sequence[Row], label: str, stages: Sequence[re.Pattern[str]]
+) -> Sequence[Row]:
+    """Those of the first stage that is there; rows of none of them are apart and stay."""
+    at = [_stage(series.labels.get(label, ""), stages) for _, series in rows]
+    first = min((stage for stage in at if stage is not None), default=None)
+    return [row for row, stage in zip(rows, at, strict=True) if stage is None or stage == first]
+
+
+def _stage(value: str, stages: Sequence[re.Pattern[str]]) -> int | None:
+    found = (number for number, stage in enumerate(stages) if stage.fullmatch(value))
+    return next(found, None)
 
 
 def _totals(rows: Sequence[Row], label: str, value: str) -> Sequence[Row]:

@@ -11,7 +11,7 @@ from math import inf, isnan
 from typing import Final, NamedTuple
 
 from burnmeter import names
-from burnmeter.choice import Row, chosen
+from burnmeter.choice import Row, called, chosen
 from burnmeter.dialects import Dialect, Measure, Rule, recognise, role_of
 from burnmeter.model import Key, Labels
 from burnmeter.page import Page, parse_series
@@ -111,6 +111,7 @@ class _Planner:
         ]
         names_ = rows.keys() | page.types.keys()
         self.role = role_of(dialect, names_, self.own, said_role)
+        self.called = called(self.own, dialect)
         self.models: dict[str, str] = {}
         self.beyond = 0
 
@@ -127,7 +128,8 @@ class _Planner:
 
     def _word(self, labels: Mapping[str, str]) -> str:
         words = (labels[name] for name in self.dialect.model_labels if name in labels)
-        return next((word for word in words if word and word not in self.dialect.no_model), "")
+        known = (word for word in words if word and word not in self.dialect.no_model)
+        return next((self.called.get(word, word) for word in known), "")
 
     def model(self, labels: Mapping[str, str]) -> str:
         """Our name. A series without the label is its page's only model's, if there is one."""
@@ -164,7 +166,7 @@ class _Planner:
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
-            name = next((n for n in rule.names if _line(n, "_bucket") in self.by_name), None)
+            name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
             if name is not None:
                 buckets = self._one_family(measure, rule, name)
             else:
@@ -176,7 +178,7 @@ class _Planner:
     def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
         ladders: dict[str, dict[float, int]] = {}
         keys: dict[str, Key] = {}
-        for index, series in self.rows(rule, _line(name, "_bucket")):
+        for index, series in self.rows(rule, f"{name}_bucket"):
             key = self.key(measure, rule, series.labels)
             bound = _bound(series.labels.get("le", ""))
             if key is not None and bound is not None:
@@ -211,7 +213,7 @@ class _Planner:
                 yield Buckets(key, total + part, (), (), index, sums[part], measure.factor)
 
     def _ends(self, name: str, suffix: str) -> dict[str, int]:
-        rows = self.by_name.get(_line(name, suffix), ())
+        rows = self.by_name.get(name + suffix, ())
         return {_part(name, series.labels): index for index, series in rows}
 
     def unknown(self) -> tuple[str, ...]:

@@ -324,9 +324,12 @@ def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
 
 
 def _is_stalled(now: Watched, dialect: Dialect, at_seconds: float, terms: Terms) -> bool | None:
-    """Requests run or wait, and nothing moves. None: the engine does not say what it holds."""
+    """Requests run or wait, and nothing moves. None: its page has nothing that would move, or does
+    not say what it holds."""
     held = now.held
-    if held is None or now.moved_at_seconds is None or dialect.stall_unknown is not None:
+    if held is None or not now.progress or dialect.stall_unknown is not None:
+        return None
+    if now.moved_at_seconds is None:
         return None
     early = JITTER_RATIO * interval_seconds(now.target, terms)
     still_seconds = at_seconds - now.moved_at_seconds + early

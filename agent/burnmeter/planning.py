@@ -166,7 +166,7 @@ class _Planner:
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
-            name = next((n for n in rule.names if f"{n}_bucket" in self.by_name), None)
+            name = next((n for n in rule.names if _line(n, "_bucket") in self.by_name), None)
             if name is not None:
                 buckets = self._one_family(measure, rule, name)
             else:
@@ -178,7 +178,7 @@ class _Planner:
     def _one_family(self, measure: Measure, rule: Rule, name: str) -> Iterable[Buckets]:
         ladders: dict[str, dict[float, int]] = {}
         keys: dict[str, Key] = {}
-        for index, series in self.rows(rule, f"{name}_bucket"):
+        for index, series in self.rows(rule, _line(name, "_bucket")):
             key = self.key(measure, rule, series.labels)
             bound = _bound(series.labels.get("le", ""))
             if key is not None and bound is not None:
@@ -213,7 +213,7 @@ class _Planner:
                 yield Buckets(key, total + part, (), (), index, sums[part], measure.factor)
 
     def _ends(self, name: str, suffix: str) -> dict[str, int]:
-        rows = self.by_name.get(name + suffix, ())
+        rows = self.by_name.get(_line(name, suffix), ())
         return {_part(name, series.labels): index for index, series in rows}
 
     def unknown(self) -> tuple[str, ...]:

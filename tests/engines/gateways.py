@@ -117,7 +117,8 @@ def ray_serve(folder: Path, **settings: str) -> Iterator[Gateway]:
     port, metrics_port = free_port(), free_port()
     command = [str(engine / "bin" / "python"), str(HERE / "serve_ray.py"), "--port", str(port)]
     command += ["--metrics-port", str(metrics_port), "--folder", str(folder)]
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1", **settings}
-    start = running("ray", command, port, folder, settings, RAY_START_SECONDS, "/chat?health=1")
+    # With its tokens on it writes a secret into the home folder.
+    ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", **settings}
+    start = running("ray", command, port, folder, ours, RAY_START_SECONDS, "/chat?health=1")
     with start as server:
         yield Gateway(server, f"http://127.0.0.1:{metrics_port}/metrics")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from burnmeter import catalog
 from burnmeter.dialects import load_all
 from burnmeter.explanation import explain, formula
 from tests.parts import ROOT
@@ -45,7 +46,8 @@ def test_every_name_of_every_dialect_can_be_explained(engine):
 def test_an_origin_names_the_line_of_the_dialect_that_says_so():
     for engine, dialect in load_all().items():
         for name in dialect.measures:
-            file, _, line = origin(name, engine).place.partition(":")
+            ours = f"burnmeter_{catalog.seen_from(dialect.vantage, name)}"
+            file, _, line = origin(ours, engine).place.partition(":")
             text = (ROOT / "agent/burnmeter" / file).read_text("utf-8").splitlines()
             assert text[int(line) - 1].startswith(f"  {name}:")
     assert origin("ttft", "llamacpp").place == ""

@@ -7,6 +7,7 @@ import pytest
 from burnmeter import inspection, reports
 from burnmeter.errors import PageError
 from burnmeter.inspection import as_json, inspect
+from burnmeter.model import About, ServedModel
 from tests import pages
 
 # What vLLM's own benchmark client measured between the two bench pages: 60 requests at 2 a second.
@@ -74,8 +75,26 @@ def test_streams_that_a_client_dropped_are_cancelled_not_ok():
 def test_what_llama_cpp_does_not_count_is_said():
     found = between("llamacpp", "b11549-mixed")
     model = found.models[inspection.UNNAMED]
-    assert (model.tokens["generated"], model.requests, model.latencies) == (480.0, {}, {})
+    assert (model.tokens["generated"], model.requests) == (480.0, {})
+    (name,) = model.latencies
+    # 0.160142 s in which 480 tokens were made, and no buckets to tell more.
+    assert (name, model.latencies[name].count, model.latencies[name].quantiles) == ("itl", 480, {})
+    assert model.latencies[name].mean_seconds == pytest.approx(0.160142 / 480)
     assert "ttft_seconds" in found.not_available
+
+
+def test_a_version_is_told_only_if_somebody_was_asked():
+    text = pages.text_of("vllm", "0.32.0-after-traffic")
+
+    assert inspect(text).version is None
+    assert inspect(text, about=About(version="0.32.0")).version == "0.32.0"
+
+
+def test_an_engines_own_list_names_the_model_of_a_page_that_names_none():
+    text = pages.text_of("llamacpp", "b11434-after-traffic")
+    listed = About(models=(ServedModel("tiny-llama", None, None),))
+
+    assert list(inspect(text, about=listed).models) == ["tiny-llama"]
 
 
 # --- one page, two pages -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -32,6 +32,7 @@ from burnmeter.export.web import application
 from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
 from burnmeter.loop import Agent, World
+from burnmeter.model import About
 from burnmeter.sources.recording import Recorder, Recording
 from burnmeter.sources.replay import Replay
 
@@ -252,10 +253,10 @@ def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: 
 @JSON
 def inspect(page: str, since: str | None, as_json_text: bool) -> None:
     """What a metrics PAGE (a file, a URL, or - ) says, and what it cannot say and why."""
-    text = read_text(page)
-    before = read_text(since) if since is not None else None
+    text, about = read_text(page)
+    before = read_text(since)[0] if since is not None else None
     try:
-        found = inspect_page(text, before)
+        found = inspect_page(text, before, about)
     except PageError as error:
         fail(f"{page}{'' if since is None else f' since {since}'}: {error.message}")
     if as_json_text:
@@ -264,15 +265,15 @@ def inspect(page: str, since: str | None, as_json_text: bool) -> None:
         click.echo(reports.inspection(found), nl=False)
 
 
-def read_text(place: str) -> str:
-    """The text of a page; exits with 1 if there is none, whatever the place is."""
+def read_text(place: str) -> tuple[str, About | None]:
+    """A page's text and what its server says of itself; exits with 1 if there is no page."""
     scheme, mark, _ = place.partition("://")
     try:
         if mark and scheme.lower() in ("http", "https"):
             return wiring.read_url(place)
         if mark:
             raise PageError("unreachable", "is no address we can read; write http:// or https://")
-        return wiring.read_file(sys.stdin.buffer if place == "-" else place)
+        return wiring.read_file(sys.stdin.buffer if place == "-" else place), None
     except PageError as error:
         fail(f"{place}: {error.message}")
 
@@ -327,10 +328,9 @@ def problem_json(problem: Any) -> dict[str, Any]:
 def doctor(config_file: Path | None, as_json_text: bool) -> None:
     """What is found on this node, what is missing, and which flag would bring it."""
     settings = load(config_file)
-    look = wiring.look_once(settings)
-    found = findings(look.gpus, look.processes, look.targets, look.not_available)
+    found = findings(wiring.look_once(settings))
     if as_json_text:
-        rows = [{s: getattr(f, s) for s in ("state", "subject", "text", "remedy")} for f in found]
+        rows = [asdict(finding) for finding in found]
         click.echo(json.dumps({"findings": rows}, indent=2))
     else:
         click.echo(reports.findings(found), nl=False)

@@ -50,7 +50,8 @@ def explain(word: str) -> Explanation:
 
 def vantages(dialect: Dialect) -> set[str]:
     """From where its pages may count: the dialect's own vantage, and those of its roles."""
-    return {dialect.vantage} | {role.vantage for role in dialect.roles if role.vantage}
+    roles = (role for role in dialect.roles if role.vantage and role.is_counted)
+    return {dialect.vantage} | {role.vantage for role in roles}
 
 
 def _find(word: str) -> Metric:
@@ -119,7 +120,7 @@ def _origin(dialect: Dialect, name: str) -> Origin:
         )
     return Origin(
         engine=dialect.engine,
-        place=f"dialects/{dialect.engine}.yaml:{line_of(dialect.source, name)}",
+        place=f"dialects/{measure.place}",
         names=tuple(dict.fromkeys(n for r in measure.rules for n in (*r.names, *r.sum, *r.count))),
         formula=formula(measure),
         observed=measure.observed,
@@ -147,11 +148,3 @@ def formula(measure: Measure) -> str:
     digits = measure.precision_digits
     rounded = f"; printed with {digits} significant digits" if digits is not None else ""
     return "; ".join(lines) + f"; {merge}{rounded}"
-
-
-def line_of(source: str, measure: str) -> int:
-    """The line of the dialect file where a measure begins."""
-    for number, line in enumerate(source.splitlines(), start=1):
-        if line.startswith(f"  {measure}:"):
-            return number
-    return 1

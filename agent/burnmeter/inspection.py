@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from burnmeter import dialects, growth, sli, views
-from burnmeter.model import EnginePage, Growth
+from burnmeter.model import About, EnginePage, Growth, Target
+from burnmeter.naming import model_namer
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
 from burnmeter.planning import plan
@@ -31,6 +32,8 @@ class Inspection:
 
     engine: str
     title: str
+    version: str | None
+    """If it was asked and said."""
     role: str
     vantage: str
     is_difference: bool
@@ -42,20 +45,22 @@ class Inspection:
     unknown_families: tuple[str, ...]
 
 
-def engine_page(text: str, engine: str | None = None) -> EnginePage:
+def engine_page(text: str, engine: str | None = None, about: About | None = None) -> EnginePage:
     """A page's text in our words. Raises PageError."""
     page = read_page(text)
-    found = plan(page, dialects.load_all(), engine=engine, name=lambda word, _: word or UNNAMED)
-    return normalise(page, found)
+    nameless = Target(name=UNNAMED, url="", origin="config")
+    name = model_namer(nameless, {}, about)
+    return normalise(page, plan(page, dialects.load_all(), engine=engine, name=name))
 
 
-def inspect(text: str, since: str | None = None) -> Inspection:
+def inspect(text: str, since: str | None = None, about: About | None = None) -> Inspection:
     """What a page says; with `since`, an earlier page, what happened between the two.
 
-    Raises PageError if either cannot be read, or if they are of two engines.
+    `about`: what its server says of itself. Raises PageError if either page cannot be read, or if
+    they are of two engines.
     """
-    after = engine_page(text)
-    before = engine_page(since, after.engine) if since is not None else None
+    after = engine_page(text, None, about)
+    before = engine_page(since, after.engine, about) if since is not None else None
     dialect = dialects.load_all()[after.engine]
     grown = growth.between(before, after, dialect.cancelled_estimate)
     gauges: dict[str, dict[str, float]] = {}
@@ -66,6 +71,7 @@ def inspect(text: str, since: str | None = None) -> Inspection:
     return Inspection(
         engine=after.engine,
         title=dialect.title,
+        version=about.version if about else None,
         role=after.role,
         vantage=after.vantage,
         is_difference=before is not None,
@@ -104,6 +110,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
     """For `--json`. Each model's row stands alone; an upper_seconds of null is unbounded."""
     page = {
         "engine": found.engine,
+        "version": found.version,
         "role": found.role,
         "vantage": found.vantage,
         "not_available": dict(found.not_available),

@@ -14,9 +14,14 @@ MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 def inspection(found: Inspection) -> str:
     """A page, or what happened between two."""
     what = "between the two pages" if found.is_difference else "since the engine started"
-    lines = [f"{found.title}, role {found.role}: {what}"]
+    title = f"{found.title} {found.version}" if found.version else found.title
+    lines = terminal.wrapped(f"{title}, role {found.role}: {what}", indent=0)
+    if found.vantage == "gateway":
+        lines.append("it sees the requests that its engines see; the two are never added")
     if found.is_restart:
         lines.append("the engine restarted in between: counted from zero")
+    if not found.models:
+        lines += ["", "no model has been counted on this page yet"]
     for name, model in found.models.items():
         lines += ["", f"model {name}"]
         lines += terminal.wrapped(f"requests: {terminal.counts(model.requests)}")
@@ -49,8 +54,10 @@ def explanation(found: Explanation) -> str:
         lines += terminal.wrapped(f"means: {origin.means}")
         lines += terminal.wrapped(f"observed: {origin.observed}")
         for part in origin.formula.split("; "):
-            # A selector is one long word; it may be broken where it says "or".
-            lines += [line.replace("| ", "|") for line in terminal.wrapped(part.replace("|", "| "))]
+            # A selector is one long word; it may be broken where it begins and where it says "or".
+            spaced = part.replace("|", "| ").replace("{", "{ ")
+            wrapped = terminal.wrapped(spaced)
+            lines += [line.replace("| ", "|").replace("{ ", "{") for line in wrapped]
     return "\n".join(lines) + "\n"
 
 

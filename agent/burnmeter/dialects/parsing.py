@@ -77,6 +77,7 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
             for label, texts in row.lists("stages").items()
         ),
         is_per_second=row.flag("is_per_second", default=False),
+        has_sums=row.flag("has_sums", default=True),
         stale_seconds=float(row.whole("stale_seconds") or 0),
         stall_unknown=row.maybe_text("stall_unknown"),
         measures=measures,
@@ -127,6 +128,7 @@ def _measure(rows: Row, name: str, vantage: str) -> Measure:
     own = set(metric.labels) - set(catalog.ENGINE_LABELS)
     measure = Measure(
         name=name,
+        place=f"{row.file}:{row.line}",
         kind=kind,
         factor=factor,
         merge=row.one_of("merge", MERGES),

@@ -59,6 +59,8 @@ class Measure:
     """One of our measures as this engine gives it."""
 
     name: str
+    place: str
+    """File and line where it is said; of a dialect that is `like` another, the other's."""
     kind: str
     factor: float
     """From the engine's unit to the base unit."""
@@ -156,6 +158,8 @@ class Dialect:
     """Label and patterns of its whole value, the stages of one request: the first there counts."""
     is_per_second: bool
     """Its counters and histograms are rates per second, not counts since the start."""
+    has_sums: bool
+    """False: the sums of its histograms are guessed from their buckets, and are not read."""
     stale_seconds: float
     """How old its gauges may be while it is well."""
     stall_unknown: str | None

@@ -76,6 +76,21 @@ def test_where_kserves_page_has_vllms_families_only_those_are_read() -> None:
     assert page.unknown_families == ()
 
 
+@pytest.mark.parametrize("after", ["after", "after-openmetrics"])
+def test_a_recorded_kserve_answered_what_its_client_was_answered(after: str) -> None:
+    """5 predictions were answered, 2 raised in the model, 1 found none."""
+    before = pages.text_of("kserve", "0.21.0-predicted-before")
+    model = only_model(pages.text_of("kserve", f"0.21.0-predicted-{after}"), before)
+
+    assert model.requests == {"ok": 5}
+    assert model.latencies["duration"].count == 7
+
+
+def test_a_kserve_that_was_never_asked_is_known() -> None:
+    page = pages.engine_page(pages.text_of("kserve", "0.21.0-never-asked"))
+    assert (page.engine, page.counters, page.histograms) == ("kserve", {}, {})
+
+
 # --- vLLM under KServe's names -------------------------------------------------------------------
 
 
@@ -165,6 +180,25 @@ def test_serves_proxy_is_the_witness_of_failures_and_one_of_its_counters_is_enou
         "requests_total{counted_by=http,model=llama,outcome=rejected}": 1,
         "requests_total{counted_by=http,model=llama,outcome=cancelled}": 4,
     }
+
+
+def test_a_recorded_ray_failed_what_its_client_saw_fail() -> None:
+    """5 answered with 16 tokens each after 4 ms; 2 raised, a 503, a 404, a 404 on no route."""
+    before = pages.text_of("ray", "2.60.0-answered-before")
+    model = only_model(pages.text_of("ray", "2.60.0-answered-after"), before)
+
+    assert model.requests == {"error": 3, "rejected": 1, "cancelled": 0}
+    assert model.tokens == {"generated": 80}
+    ttft = model.latencies["ttft"]
+    assert (ttft.count, ttft.mean_seconds) == (5, None)  # Ray's sum says 3 ms
+    assert ttft.quantiles["p50"] == (0.001, 0.005)
+
+
+def test_of_a_recorded_rays_twins_one_counts() -> None:
+    text = pages.text_of("ray", "2.60.0-twins")
+    assert "\nray_vllm_generation_tokens{" in text
+    assert "\nray_vllm_generation_tokens_total{" in text
+    assert only_model(text).tokens == {"generated": 80}
 
 
 def test_two_ranks_of_a_replica_are_added_and_their_twins_are_not() -> None:

@@ -185,7 +185,8 @@ class _Planner:
                 part = _part(name, series.labels)
                 keys.setdefault(part, key)
                 ladders.setdefault(part, {}).setdefault(bound, index)
-        sums, counts = self._ends(name, "_sum"), self._ends(name, "_count")
+        sums = self._ends(name, "_sum") if self.dialect.has_sums else {}
+        counts = self._ends(name, "_count")
         for part, ladder in ladders.items():
             total = ladder.pop(inf, counts.get(part))
             if total is not None:

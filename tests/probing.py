@@ -121,7 +121,7 @@ def sent(behaviour: Behaviour, **changes: Any) -> tuple[Result, str, str]:
     """What became of one request; the server's place; and the request as it came."""
     with Server(behaviour) as server:
         asked = probe(server.url, **changes)
-        result = send(asked, target_of(asked))
+        result = send(asked, target_of(asked, {}))
         return result, f"127.0.0.1:{server.port}", "".join(server.requests)
 
 

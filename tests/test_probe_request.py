@@ -264,7 +264,7 @@ def test_first_tokens_before_a_failure_are_kept() -> None:
 def test_where_nothing_listens_the_request_has_failed() -> None:
     with Server(is_silent) as server:
         asked = probing.probe(server.url)
-    result = send(asked, target_of(asked))
+    result = send(asked, target_of(asked, {}))
 
     assert result.outcome == "error"
     assert result.illness == (f"nothing listens on 127.0.0.1:{server.port}; is the engine running?")
@@ -324,7 +324,7 @@ def test_a_key_in_the_environment_is_read_when_it_is_used(monkeypatch: pytest.Mo
 def test_without_its_key_nothing_is_sent(tmp_path: Path) -> None:
     with Server(is_silent) as server:
         asked = probing.probe(server.url, token_file=str(tmp_path / "none"))
-        result = send(asked, target_of(asked))
+        result = send(asked, target_of(asked, {}))
         connections = server.connections
 
     assert (result.outcome, connections) == (None, 0)

@@ -94,7 +94,7 @@ class Finder:
 
     def __init__(self, settings: Config) -> None:
         self._settings = settings
-        self._probes = tuple(target_of(probe) for probe in settings.probes)
+        self._probes = tuple(target_of(one, settings.models) for one in settings.probes)
         self._addresses = local_addresses()
         self._hints = [h for d in dialects.load_all().values() for h in d.processes if h.is_read]
 

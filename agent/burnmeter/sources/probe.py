@@ -33,12 +33,13 @@ class Pages(Protocol):
     def close(self) -> None: ...
 
 
-def target_of(probe: Probe) -> Target:
-    """How a probe stands among the targets."""
+def target_of(probe: Probe, model_names: Mapping[str, str]) -> Target:
+    """How a probe stands among the targets; its model is called ours before it has answered."""
     return Target(
         name=probe.name,
         url=probe.url,
         origin=ORIGIN,
+        model=model_names.get(probe.model, probe.model),
         served_model=probe.model,
         token_file=probe.token_file,
         token_environment=probe.token_environment,
@@ -60,7 +61,7 @@ class Prober:
         """Times a day's bound was reached."""
         self.bound: str | None = None
         """The bound that it rests for; None: it does not."""
-        self._target = target_of(probe)
+        self._target = target_of(probe, {})
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._fresh: PageReading | None = None

@@ -1,63 +1,36 @@
-"""TensorRT-LLM, Triton and NIM: numbers worked out by hand from how their pages were designed."""
-
-from collections.abc import Mapping
+"""TensorRT-LLM and NIM: numbers worked out by hand from how their pages were designed."""
 
 import pytest
 
-from burnmeter import sli, watch
-from burnmeter.choice import called
+from burnmeter import watch
 from burnmeter.dialects import load_all
-from burnmeter.inspection import ModelFindings, engine_page, inspect
-from burnmeter.model import Key
+from burnmeter.inspection import engine_page, inspect
+from burnmeter.model import Process, Target
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
 from burnmeter.planning import plan
+from burnmeter.sources.processes import find_engines
 from burnmeter.watch import Watched
 from tests import pages
 from tests.fakes import reading, target, terms
+from tests.findings import error_rate, gauges, ladder, models, only
 
 FULL = pages.text_of("trtllm", "history/2026-everything-on")
-TEMPLATE = pages.text_of("triton", "history/25.06-trtllm")
-LATER = pages.text_of("triton", "history/25.06-trtllm-later")
-LONE = pages.text_of("triton", "history/23.12-trtllm-alone")
-PLAIN = pages.text_of("triton", "history/25.06-python")
 NIM = pages.text_of("nim", "history/1.8")
-VLLM_IN_TRITON = pages.text_of("vllm", "lookalikes/triton")
 
 
-def only(text: str, since: str | None = None) -> ModelFindings:
-    """What its only model did."""
-    (findings,) = inspect(text, since).models.values()
-    return findings
-
-
-def models(text: str) -> dict[str, str]:
-    return dict(pages.planned(text)[1].models)
-
-
-def gauges(text: str) -> dict[str, float]:
-    (found,) = inspect(text).gauges.values()
-    return dict(found)
-
-
-def ladder(text: str, measure: str) -> tuple[dict[float, float], float, float | None]:
-    """Bound -> cumulative count, of its only part; total; sum."""
-    found = [h for k, h in engine_page(text).histograms.items() if k.measure == measure]
-    ((histogram,),) = [parts.values() for parts in found]
-    counts = dict(zip(histogram.bounds, histogram.counts, strict=True))
-    return counts, histogram.total, histogram.sum
-
-
-def error_rate(text: str) -> tuple[float, float] | None:
-    """At least and at most, of its only model; None: not measured."""
-    counters: Mapping[Key, float] = {
-        key: sum(parts.values()) for key, parts in engine_page(text).counters.items()
-    }
-    (model,) = {dict(key.labels)["model"] for key in counters if key.measure == "requests_total"}
-    tally = sli.error_tally(sli.outcomes(model, counters))
-    if tally is None:
-        return None
-    return 1 - tally.good_upper / tally.valid, 1 - tally.good_lower / tally.valid
+def targets_of(command: str) -> tuple[Target, ...]:
+    """Who is found where only this runs, and listens on the port that it says or should."""
+    hints = [hint for engine in ("trtllm", "triton") for hint in load_all()[engine].processes]
+    process = Process(
+        pid=7,
+        parent_pid=1,
+        started_timestamp_seconds=1.0,
+        command=tuple(command.split()),
+        title="",
+        ports=(8000, 8001, 9002),
+    )
+    return find_engines({7: process}, hints)
 
 
 # --- who made a page -----------------------------------------------------------------------------
@@ -164,102 +137,32 @@ def test_each_half_of_a_pair_leaves_out_what_the_other_counts() -> None:
     assert "requests_total" in {k.measure for k in decode.counters}
 
 
-# --- Triton --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("command", "target_name", "model", "role"),
+    [
+        ("trtllm-serve Qwen/Q3 --port 8001", "trtllm-8001", "Qwen/Q3", None),
+        ("python3 /bin/trtllm-serve serve /m --served_model_name=q", "trtllm-8000", "q", None),
+        ("trtllm-serve /m --server_role CONTEXT", "trtllm-8000", "/m", "prefill"),
+        ("tritonserver --model-repository=/m --metrics-port=9002", "triton-9002", None, None),
+    ],
+)
+def test_a_command_line_tells_the_page_the_model_and_the_half(
+    command: str, target_name: str, model: str | None, role: str | None
+) -> None:
+    found = targets_of(command)
+    assert [(t.name, t.served_model, t.role) for t in found] == [(target_name, model, role)]
+    path = "/metrics" if "triton" in command else "/prometheus/metrics"
+    assert found[0].url.endswith(path)
 
 
-def test_a_request_through_a_pipeline_counts_once_at_either_entry() -> None:
-    """20 by the ensemble and 10 by BLS; all rows together would be 124."""
-    assert TEMPLATE.count("nv_inference_request_success{") == 5
-    found = only(TEMPLATE).requests
-    assert found == {"ok": 30.0, "error": 3.0, "cancelled": 2.0}
-    assert error_rate(TEMPLATE) == pytest.approx((3 / 33, 3 / 33))
+def test_what_only_passes_requests_on_to_trtllm_is_not_taken_for_it() -> None:
+    assert targets_of("trtllm-serve disaggregated -c config.yaml") == ()
 
 
-def test_all_stages_of_a_pipeline_are_one_model() -> None:
-    assert set(models(TEMPLATE).values()) == {"ensemble"}
-    assert gauges(TEMPLATE) == {
-        "running_requests": 6.0,
-        "waiting_requests": 15.0,  # in Triton 4 + 3 + 2 + 1 by stage, in the backend 5
-        "kv_cache_used_ratio": 0.4875,
-    }
-
-
-def test_between_two_pages_of_a_pipeline_only_new_requests_count() -> None:
-    """4 more by the ensemble in 12 s, 3 more by BLS in 6 s, and one failed."""
-    found = only(LATER, TEMPLATE)
-    assert found.requests == {"ok": 7.0, "error": 1.0, "cancelled": 0.0}
-    assert found.latencies["duration"].mean_seconds == pytest.approx(18 / 7)
-
-
-def test_triton_knows_means_in_microseconds_and_first_responses_in_milliseconds() -> None:
-    latencies = only(TEMPLATE).latencies
-    assert latencies["duration"].mean_seconds == pytest.approx(54 / 30)
-    assert latencies["queue"].mean_seconds == pytest.approx(3 / 30)
-    assert latencies["duration"].quantiles == {}
-    counts, total, seconds = ladder(TEMPLATE, "ttft_seconds")  # of tensorrt_llm, not of all three
-    assert (counts, total, seconds) == ({0.1: 10, 0.5: 20, 2.0: 30, 5.0: 30}, 30, 9.0)
-    assert inspect(TEMPLATE).not_available["duration_seconds"] == (
-        "only a mean can be had of it, no buckets"
-    )
-
-
-def test_a_model_that_is_alone_counts_whatever_its_name() -> None:
-    """Its 2 failures may have been cancellations: at most 2 of 10 failed."""
-    assert models(LONE) == {"tensorrt_llm": "tensorrt_llm"}
-    assert only(LONE).requests == {"ok": 8.0, "error": 2.0}
-    assert error_rate(LONE) == pytest.approx((0.0, 0.2))
-    assert gauges(LONE) == {"running_requests": 2.0, "waiting_requests": 1.0}
-
-
-def test_models_that_have_nothing_to_do_with_each_other_stay_apart() -> None:
-    found = inspect(PLAIN)
-    assert found.models["chat"].requests == {"ok": 50.0, "error": 2.0, "cancelled": 0.0}
-    assert found.models["reranker"].requests == {"ok": 7.0, "error": 0.0, "cancelled": 0.0}
-    assert found.gauges["chat"] == {"waiting_requests": 2.0}
-    assert found.not_available["kv_cache_used_ratio"] == "only with a TensorRT-LLM backend"
-    assert found.not_available["ttft_seconds"].startswith("only with `--metrics-config histogram")
-
-
-def test_a_pipeline_beside_another_model_keeps_its_own_name() -> None:
-    own = [
-        {"model": name} for name in ("preprocessing", "tensorrt_llm", "tensorrt_llm_bls", "bert")
-    ]
-    assert called(own, load_all()["triton"]) == dict.fromkeys(
-        ("preprocessing", "tensorrt_llm", "tensorrt_llm_bls"), "tensorrt_llm_bls"
-    )
-
-
-def test_a_triton_without_a_count_of_steps_is_never_called_stalled() -> None:
-    frozen = {}
-    for name, text in {"plain": PLAIN, "steps": TEMPLATE}.items():
-        was = Watched(target=target())
-        for number in range(5):
-            was = watch.look(was, reading(5.0 * number), read_page(text), terms()).watched
-        frozen[name] = was.is_stalled
-
-    assert frozen == {"plain": None, "steps": True}
-
-
-# --- vLLM inside Triton --------------------------------------------------------------------------
-
-
-def test_inside_triton_vllms_outcomes_are_tritons() -> None:
-    page = pages.summary(pages.engine_page(VLLM_IN_TRITON))["counters"]
-    assert {key: value for key, value in page.items() if key.startswith("requests_total")} == {
-        "requests_total{counted_by=engine,model=llama,outcome=ok}": 3.0,
-        "requests_total{counted_by=gateway,model=llama,outcome=cancelled}": 2.0,
-        "requests_total{counted_by=gateway,model=llama,outcome=error}": [0.0, 1.0, 0.0],
-    }
-    assert error_rate(VLLM_IN_TRITON) == pytest.approx((0.25, 0.25))
-
-
-def test_where_vllm_counts_its_own_successes_tritons_are_not_added() -> None:
-    own = 'vllm:request_success_total{model="llama",version="1",finished_reason="%s"} %d\n'
-    both = VLLM_IN_TRITON + own % ("stop", 2) + own % ("length", 1) + own % ("error", 1)
-
-    assert only(both).requests["ok"] == 3.0
-    # vLLM and Triton may have seen the same failure: one or two of them.
-    assert error_rate(both) == pytest.approx((1 / 5, 2 / 5))
+def test_nobody_asks_trtllm_for_its_health_which_may_shut_it_down() -> None:
+    asks = load_all()["trtllm"].asks
+    assert (asks.version_path, asks.models_path) == ("/version", "/v1/models")
+    assert asks.health_path is None
 
 
 # --- NIM -----------------------------------------------------------------------------------------

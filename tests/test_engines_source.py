@@ -85,10 +85,7 @@ def test_the_request_says_who_asks_and_what_for() -> None:
     assert lines[0] == "GET /metrics?model=tiny HTTP/1.1"
     assert f"User-Agent: burnmeter/{__version__}" in lines
     assert "Accept-Encoding: gzip" in lines
-    assert (
-        "Accept: text/plain;version=0.0.4;q=1,"
-        "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1" in lines
-    )
+    assert "Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1" in lines
     assert not any(line.lower().startswith("authorization") for line in lines)
 
 

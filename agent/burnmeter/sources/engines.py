@@ -40,9 +40,9 @@ from burnmeter.sources.iteration_stats import IterationStats
 from burnmeter.sources.tokens import authorisation
 
 HEADERS: Final = {
-    # The text format first: every engine has it, and it costs them less than OpenMetrics.
-    "Accept": "text/plain;version=0.0.4;q=1,"
-    "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1",
+    # OpenMetrics is not asked for: Prometheus's client for Python then sends it whatever `q` says,
+    # with every `:` of a name as `_`, as SGLang does.
+    "Accept": "text/plain;version=0.0.4;q=1,*/*;q=0.1",
     "Accept-Encoding": "gzip",
     "User-Agent": f"burnmeter/{__version__}",
 }

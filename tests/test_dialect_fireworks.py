@@ -6,8 +6,10 @@ failed ones of d1: 0.125 (500), 0.25 (429), 0.5 (400), of d2: 0.125 (503), of d3
 
 import pytest
 
-from burnmeter import growth, histograms, watch
+from burnmeter import growth, histograms, reports, watch
 from burnmeter.dialects import load_all
+from burnmeter.errors import PageError
+from burnmeter.inspection import inspect
 from burnmeter.model import EnginePage, Growth, Histogram, Key, Target
 from burnmeter.page import Page, read_page
 from burnmeter.watch import Watched
@@ -131,3 +133,15 @@ def test_what_is_not_documented_is_said_to_be_missing() -> None:
     why = SHOWN.not_available["tokens_total{kind=generated}"]
     assert why.startswith("Fireworks documents no count of generated tokens")
     assert load_all()["fireworks"].stall_unknown is not None
+
+
+def test_one_page_shown_is_a_minute_and_two_have_no_difference() -> None:
+    text = pages.text_of("fireworks", "history/2026-11")
+    found = inspect(text)
+
+    assert found.models[f"{MODELS}llama"].requests == {"ok": 240, "error": 30, "rejected": 30}
+    assert reports.inspection(found).startswith(
+        "Fireworks, role engine: in 60 s, as its rates are now\n"
+    )
+    with pytest.raises(PageError, match="inspect one page alone"):
+        inspect(text, text)

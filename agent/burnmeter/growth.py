@@ -136,14 +136,22 @@ def flow(
     """
     seconds = 0.0 if seen is None else at_seconds - seen.at_seconds
     covered = min(seconds, 2 * interval_seconds)
-    merged = {key: merge_parts(parts) for key, parts in page.histograms.items()}
     now = replace(_blank(at_seconds, identity), in_flight=in_flight(page.gauges))
-    return now, Growth(
+    return now, replace(
+        over(page, covered),
         seconds=seconds,
-        counters={key: sum(parts.values()) * covered for key, parts in page.counters.items()},
-        histograms={k: histograms.scale(h, covered) for k, h in merged.items() if h is not None},
         is_first_sight=seen is None,
         gap_seconds=seconds - covered,
+    )
+
+
+def over(page: EnginePage, seconds: float) -> Growth:
+    """What a page of rates per second comes to in so long a time."""
+    merged = {key: merge_parts(parts) for key, parts in page.histograms.items()}
+    return Growth(
+        seconds=seconds,
+        counters={key: sum(parts.values()) * seconds for key, parts in page.counters.items()},
+        histograms={k: histograms.scale(h, seconds) for k, h in merged.items() if h is not None},
     )
 
 

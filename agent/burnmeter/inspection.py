@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from burnmeter import dialects, growth, sli, views
+from burnmeter.errors import PageError
 from burnmeter.model import About, EnginePage, Growth, Target
 from burnmeter.naming import model_namer
 from burnmeter.normalise import normalise
@@ -14,6 +15,8 @@ from burnmeter.snapshot import Latency
 
 UNNAMED: Final = "unnamed"
 """A model that the page does not name; llama.cpp never does."""
+RATES_SHOWN_SECONDS: Final = 60.0
+"""A page of rates says nothing of longer ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Inspection:
     role: str
     vantage: str
     is_difference: bool
+    is_of_rates: bool
+    """The page gives rates per second; the numbers here are of RATES_SHOWN_SECONDS."""
     is_restart: bool
     models: Mapping[str, ModelFindings]
     gauges: Mapping[str, Mapping[str, float]]
@@ -62,7 +67,7 @@ def inspect(text: str, since: str | None = None, about: About | None = None) -> 
     after = engine_page(text, None, about)
     before = engine_page(since, after.engine, about) if since is not None else None
     dialect = dialects.load_all()[after.engine]
-    grown = growth.between(before, after, dialect.cancelled_estimate)
+    grown = _grown(before, after, dialect)
     gauges: dict[str, dict[str, float]] = {}
     for key, value in after.gauges.items():
         gauges.setdefault(growth.model_of(key.labels), {})[key.measure] = value
@@ -75,12 +80,22 @@ def inspect(text: str, since: str | None = None, about: About | None = None) -> 
         role=after.role,
         vantage=after.vantage,
         is_difference=before is not None,
+        is_of_rates=dialect.is_per_second,
         is_restart=grown.is_restart,
         models={name: _model(name, grown) for name in names},
         gauges=gauges,
         not_available=after.not_available,
         unknown_families=after.unknown_families,
     )
+
+
+def _grown(before: EnginePage | None, after: EnginePage, dialect: dialects.Dialect) -> Growth:
+    if not dialect.is_per_second:
+        return growth.between(before, after, dialect.cancelled_estimate)
+    if before is not None:
+        text = f"{dialect.title} gives rates, whose difference is nothing; inspect one page alone"
+        raise PageError("not_metrics", text)
+    return growth.over(after, RATES_SHOWN_SECONDS)
 
 
 def _model(name: str, grown: Growth) -> ModelFindings:

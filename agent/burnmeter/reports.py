@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from burnmeter.doctor import Finding
 from burnmeter.explanation import Explanation
 from burnmeter.export import terminal, words
-from burnmeter.inspection import Inspection
+from burnmeter.inspection import RATES_SHOWN_SECONDS, Inspection
 from burnmeter.snapshot import Snapshot
 
 MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
@@ -14,6 +14,8 @@ MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 def inspection(found: Inspection) -> str:
     """A page, or what happened between two."""
     what = "between the two pages" if found.is_difference else "since the engine started"
+    if found.is_of_rates:
+        what = f"in {RATES_SHOWN_SECONDS:g} s, as its rates are now"
     title = f"{found.title} {found.version}" if found.version else found.title
     lines = terminal.wrapped(f"{title}, role {found.role}: {what}", indent=0)
     if found.vantage == "gateway":

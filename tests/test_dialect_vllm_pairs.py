@@ -3,6 +3,8 @@
 The pages are of one pair that served four requests of 10 prompt tokens and 3 generated ones each.
 """
 
+import re
+
 import pytest
 
 from burnmeter import pipeline
@@ -191,3 +193,17 @@ def test_the_command_line_says_which_half_a_server_is(words: list[str], role: st
     arguments = arguments_of(["/usr/bin/python3", "/usr/bin/vllm", "serve", "m", *words], hint)
     assert arguments is not None
     assert role_of(arguments, hint) == role
+
+
+@pytest.mark.parametrize(
+    ("flag", "is_off"),
+    [
+        ("--disable-log-stats", True),
+        ("--disable_log_stats", True),
+        ("--no-disable-log-stats", False),
+    ],
+)
+def test_the_flag_that_empties_the_page_is_known(flag: str, is_off: bool) -> None:
+    (hint,) = load_all()["vllm"].processes
+    assert hint.has_metrics
+    assert any(re.search(text, f"m {flag}") for text in hint.metrics_patterns) == is_off

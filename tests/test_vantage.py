@@ -187,6 +187,19 @@ def test_a_dead_gateway_is_why_nobody_counts_what_its_engine_cannot() -> None:
     assert burned(node, "availability") == (5.0, 5.0, 5.0)
 
 
+@pytest.mark.parametrize("role", ["gateway", "router"])
+def test_a_gateway_that_was_never_read_takes_nothing_from_its_engines(role: str) -> None:
+    """Its process was found and its page is locked; all that is known is its command line."""
+    node = Node(*SLOS)
+    locked = replace(target("locked", origin="process"), role=role, served_model="chat")
+    for ok in (5, 8):
+        node.tick({ENGINE: vllm(ok=ok), locked: Failure("unauthorised", "a key is needed")})
+
+    assert node.state.unmeasured["errors", "chat"] is None
+    assert burned(node, "errors") == (3.0, 3.0, 3.0)
+    assert node.state.unmeasured["availability", "chat"] is None
+
+
 def test_a_gateway_without_successes_has_no_error_rate_and_says_why() -> None:
     node = Node(*SLOS)
     words = 'model_name="chat",target_model_name="llama"'

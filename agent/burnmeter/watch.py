@@ -35,6 +35,8 @@ JITTER_RATIO: Final = 0.1
 """Looks come this share of an interval early or late; a stall must not wait another tick for it."""
 STALE: Final = "its page stands still while its GPUs work"
 HELD: Final = ("running_requests", "waiting_requests")
+GATEWAY_ROLES: Final = ("gateway", "router")
+"""What a command line or a config may call a target that was never read and is no engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,9 @@ class Watched:
         """Where it counts: engine, gateway or probe."""
         if self.page is not None:
             return self.page.vantage
-        return "probe" if self.target.origin == "probe" else "engine"
+        if self.target.origin == "probe":
+            return "probe"
+        return "gateway" if self.target.role in GATEWAY_ROLES else "engine"
 
     @property
     def is_up(self) -> bool:

@@ -5,6 +5,8 @@ import pytest
 from burnmeter import watch
 from burnmeter.choice import called
 from burnmeter.dialects import load_all
+from burnmeter.dialects.parsing import parse
+from burnmeter.errors import DialectError
 from burnmeter.inspection import inspect
 from burnmeter.page import read_page
 from burnmeter.watch import Watched
@@ -92,6 +94,12 @@ def test_a_triton_without_a_count_of_steps_is_never_called_stalled() -> None:
         frozen[name] = was.is_stalled
 
     assert frozen == {"plain": None, "steps": True}
+
+
+def test_a_stage_that_is_no_pattern_is_told_with_its_place() -> None:
+    text = load_all()["triton"].source.replace("ensemble|tensorrt_llm_bls", "ensemble|(", 1)
+    with pytest.raises(DialectError, match=r"`stages`: `ensemble\|\(` is no regular expression"):
+        parse(text, "triton.yaml")
 
 
 # --- vLLM inside Triton --------------------------------------------------------------------------

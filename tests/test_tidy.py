@@ -104,6 +104,14 @@ BAD: dict[str, tuple[Callable[[tidy.Files], list[str]], str, str, str]] = {
         *(tidy.sizes, "page.py", "def read(a, b, c, d, *, e, f, g, h): ...\n"),
         "read has 8 parameters",
     ),
+    "an engine that decides in the middle": (
+        *(tidy.engines, "sli.py", 'if engine == "sglang":\n    pass\n'),
+        "sli.py:2: `sglang` names an engine",
+    ),
+    "a function for one engine": (
+        *(tidy.engines, "views.py", "def show_vllm_page(): ...\n"),
+        "`show_vllm_page` names an engine",
+    ),
     "a foreign unit in a name": (tidy.units, "sli.py", "ttft_ms = 3\n", "`ttft_ms` names"),
     "a foreign unit in a parameter": (
         *(tidy.units, "sli.py", "def read(*, power_mw): ...\n"),

@@ -248,6 +248,45 @@ def prints(files: Files) -> list[str]:
     ]
 
 
+ENGINE_NAME: Final = re.compile(
+    r"vllm|sglang|trtllm|tensorrt|litellm|dynamo|ollama|bitnet|kserve|llama.?cpp|triton|lmdeploy"
+    r"|fireworks|envoy|llm.?d\b|\b(nim|tgi|ray)\b",
+    re.IGNORECASE,
+)
+ENGINE_HOLDERS: Final = frozenset(("dialects", "sources", "simulate"))
+
+
+def engines(files: Files) -> list[str]:
+    """No engine's name is in the program's code, so none can decide anything there.
+
+    Docstrings and comments may give one as an example; sources name them only to people.
+    """
+    return [
+        f"{path}:{line}: `{text[:40]}` names an engine; what is known of one is in its dialect"
+        for path, tree in modules(files)
+        if room(path) not in ENGINE_HOLDERS
+        for line, text in code_words(tree)
+        if ENGINE_NAME.search(text)
+    ]
+
+
+def code_words(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of every name and string in a module but its docstrings."""
+    said = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in said:
+                yield node.lineno, text
+            case ast.Name(id=text) | ast.Attribute(attr=text) | ast.arg(arg=text):
+                yield node.lineno, text
+            case ast.FunctionDef(name=text) | ast.ClassDef(name=text):
+                yield node.lineno, text
+
+
 # Put together here, so that this file may be searched too.
 HOSTS: Final = tuple(
     ".".join(words)
@@ -273,6 +312,6 @@ def addresses(files: Files) -> list[str]:
 
 PROGRAM_RULES: Final = (
     *(direction, purity, strangers, hidden_imports, clocks),
-    *(docstrings, sizes, units, prints),
+    *(docstrings, sizes, units, prints, engines),
 )
 """Those over agent/ and tests/; `addresses` is over everything tracked."""

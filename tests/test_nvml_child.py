@@ -59,6 +59,17 @@ def test_a_machine_without_the_library_is_asked_once_a_minute(
     assert read(reader).failure is None
 
 
+def test_who_looks_but_once_is_told_of_no_second_start(
+    gpu_node: Node, gpu_source: Sources, tmp_path: Path
+) -> None:
+    reader = gpu_source(library_path=str(tmp_path))
+    reader.tells_wait = False
+
+    missing = failure(read(reader))
+
+    assert "starts again" not in missing.message
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [

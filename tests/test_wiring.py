@@ -4,6 +4,8 @@ How engines are recognised among processes is test_find_engines.py's.
 """
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 
 from burnmeter import wiring
 from burnmeter.config import Config, Discovery, Gpus
+from burnmeter.doctor import findings
 from burnmeter.loop import World
 from burnmeter.model import Failure, GpuReading, Process, Target
 from tests import servers
@@ -185,5 +188,20 @@ def test_one_look_says_what_each_source_found() -> None:
 
     assert glance.gpus is None
     assert glance.processes is None
-    assert [(view.target, view.is_up) for view in glance.targets] == [("chat", True)]
-    assert "requests_total{outcome=cancelled}" in glance.not_available["chat"]
+    assert [(view.target, view.is_up) for view in glance.snapshot.targets] == [("chat", True)]
+    assert "requests_total{outcome=cancelled}" in glance.snapshot.models[0].not_available
+
+
+def test_one_look_finds_a_real_process_that_looks_like_an_engine() -> None:
+    command = ["llama-server", "-c", "import time; time.sleep(60)", "-m", "x.gguf"]
+    with subprocess.Popen(command, executable=sys.executable) as process:
+        try:
+            glance = wiring.look_once(Config(gpus=Gpus(enabled=False)))
+        finally:
+            process.kill()
+
+    (engine,) = (one for one in glance.engines if one.pid == process.pid)
+    assert (engine.engine, engine.port, engine.shows_metrics) == ("llamacpp", None, False)
+    (line,) = (one for one in findings(glance) if one.pid == process.pid)
+    assert (line.state, line.subject) == ("missing", f"process {process.pid}")
+    assert "--metrics" in (line.remedy or "")

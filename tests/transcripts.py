@@ -6,12 +6,13 @@ test_cli.py does. A file is free text, then blocks that each begin with `=== `:
     === file NAME                a file with the lines that follow
     === file NAME hex            its bytes
     === file NAME from PATH      a copy of tests/fixtures/PATH
-    === serve NAME               serves that file at {url}, in later files and commands
+    === serve NAME               serves that file at {url}, in later files and commands, from {pid}
     === $ burnmeter WORDS < NAME     a command; its standard output follows
     === stderr                   and its standard error, if any
     === exit N                   and its exit code, if not 0
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -121,6 +122,8 @@ def settled(text: str, place: Place) -> str:
     if place.url:
         host = place.url.removeprefix("http://").removesuffix("/metrics")
         text = text.replace(place.url, "{url}").replace(host, "{host}")
+        text = text.replace(f'"port": {host.partition(":")[2]}', '"port": {port}')
+    text = text.replace(f'"pid": {os.getpid()}', '"pid": {pid}')
     return re.sub(r"(?<=\.yaml:)\d+$", "LINE", text, flags=re.MULTILINE)
 
 

@@ -216,6 +216,25 @@ class ProcessHint:
     """For people: what turns them on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineProcess:
+    """A process that looks like an engine by its command line, whether or not it is read."""
+
+    pid: int
+    pids: frozenset[int]
+    """Itself and all below it."""
+    engine: str
+    title: str | None
+    """As in ProcessHint."""
+    port: int | None
+    """What the command line says, else one that it listens on."""
+    is_read: bool
+    shows_metrics: bool
+    """By its command line; its environment is not read."""
+    remedy: str | None
+    """For people: what turns its metrics on."""
+
+
 # --- what normalise makes of a page ------------------------------------------------------------
 
 

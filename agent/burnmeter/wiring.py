@@ -6,7 +6,7 @@ Only here are sources built; loop.py takes what it is given.
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
@@ -14,13 +14,15 @@ from urllib.parse import urlsplit
 from burnmeter import dialects
 from burnmeter.config import Config
 from burnmeter.dialects import Asks
+from burnmeter.doctor import Glance
 from burnmeter.errors import PageError
 from burnmeter.loop import Agent, Source, World
-from burnmeter.model import GpuReading, Process, ProcessReading, Target
+from burnmeter.model import About, GpuReading, Process, Target
 from burnmeter.page import read_page
 from burnmeter.planning import dialect_of
 from burnmeter.simulate.node import SimulatedNode
-from burnmeter.snapshot import Snapshot, TargetView
+from burnmeter.snapshot import Snapshot
+from burnmeter.sources.engine_processes import engine_processes
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
 from burnmeter.sources.own import OwnCostSource
@@ -50,14 +52,15 @@ NO_GPU_KINDS: Final = {"no_library", "disabled"}
 """Failures of the GPU source that a machine without GPUs has."""
 
 
-def real_world(settings: Config) -> World:
-    """This machine."""
+def real_world(settings: Config, *, is_one_look: bool = False) -> World:
+    """This machine. One look comes to no second start of what failed, and so tells of none."""
     gpus = None
     if settings.gpus.enabled:
         gpus = NvmlSource(
             timeout_seconds=settings.gpus.timeout_seconds,
             processes_every=settings.gpus.processes_every,
         )
+        gpus.tells_wait = not is_one_look
     processes = ProcessSource()
     read = WithProbes(pages(settings), settings.probes)
     return World(
@@ -232,11 +235,16 @@ def close(world: World) -> None:
             source.close()  # type: ignore[attr-defined]
 
 
-def read_url(url: str) -> str:
-    """The text of one page, within the default limits. Raises PageError."""
+def read_url(url: str) -> tuple[str, About | None]:
+    """The text of one page within the default limits, and what its server says of itself.
+
+    Raises PageError.
+    """
     limits = Config().limits
     reader = EngineReader(
-        body_bytes=limits.body_bytes, timeout_seconds=limits.scrape_timeout_seconds
+        body_bytes=limits.body_bytes,
+        timeout_seconds=limits.scrape_timeout_seconds,
+        asks_of=asks_of,
     )
     try:
         reading = reader.read(Target(name=url, url=url, origin="config"))
@@ -245,7 +253,7 @@ def read_url(url: str) -> str:
     if reading.text is None:
         assert reading.failure is not None, "a reading has a page or a failure"
         raise PageError(*reading.failure)
-    return reading.text
+    return reading.text, reading.about
 
 
 def read_file(place: str | BinaryIO) -> str:
@@ -271,33 +279,25 @@ def read_file(place: str | BinaryIO) -> str:
         raise PageError("encoding", text) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """What one look at this node found."""
-
-    gpus: GpuReading | None
-    processes: ProcessReading | None
-    targets: tuple[TargetView, ...]
-    not_available: Mapping[str, Mapping[str, str]]
-
-
 def look_once(settings: Config) -> Glance:
     """One look at everything, for `doctor`; it sends no probe."""
-    settings = replace(settings, probes=())
-    world = real_world(settings)
+    quiet = replace(settings, probes=())
+    world = real_world(quiet, is_one_look=True)
     gpus = _patient(world.gpus) if world.gpus else None
     processes = world.processes.read() if world.processes else None
-    agent = Agent(settings, world)
+    agent = Agent(quiet, world)
     try:
         snapshot = agent.tick()
     finally:
         agent.close()
-    by_model = {view.model: view.not_available for view in snapshot.models}
+    hints = [hint for dialect in dialects.load_all().values() for hint in dialect.processes]
     return Glance(
         gpus=gpus,
         processes=processes if settings.discovery.processes else None,
-        targets=snapshot.targets,
-        not_available={v.target: by_model.get(v.model or "", {}) for v in snapshot.targets},
+        engines=engine_processes(processes.processes, hints) if processes else (),
+        snapshot=snapshot,
+        probes=settings.probes,
+        model_names=settings.models,
     )
 
 

@@ -156,6 +156,8 @@ class NvmlSource:
         self._processes_every = processes_every
         self._library_path = library_path
         self._start_seconds = start_seconds
+        self.tells_wait = True
+        """Whether a failure says when it is tried again; who looks but once will not see it."""
         self._start, self._clock, self._wall_clock = start, clock, wall_clock
         self._roster = Roster()
         self._driver_version: str | None = None
@@ -211,7 +213,7 @@ class NvmlSource:
         """Start a child, unless it is too early or too many are stuck already."""
         now = self._clock()
         if self._last_failure is not None and now < self._start_at_seconds:
-            return _with_wait(self._last_failure, self._start_at_seconds - now)
+            return self._with_wait(self._last_failure, self._start_at_seconds - now)
         if len(self._killed) >= STUCK_CHILDREN:
             pids = ", ".join(str(process.pid) for process in self._killed)
             return Failure(
@@ -294,7 +296,14 @@ class NvmlSource:
         self._start_at_seconds = self._clock() + wait
         if self._reads_to_processes != self._processes_every - 1:
             self._reads_to_processes = 0  # Who holds the GPUs may have changed meanwhile.
-        return _with_wait(failure, wait)
+        return self._with_wait(failure, wait)
+
+    def _with_wait(self, failure: Failure, wait_seconds: float) -> Failure:
+        """The failure, and when the child starts again if anybody is there to see it."""
+        if not self.tells_wait:
+            return failure
+        text = f"{failure.message}; it starts again in {math.ceil(wait_seconds)} s"
+        return Failure(failure.kind, text)
 
     def _drop(self) -> None:
         if self._pipe is not None:
@@ -317,8 +326,3 @@ def _believed(line: bytes) -> dict[str, Any]:
 def _garbage(line: bytes, error: ValueError) -> _GaveUp:
     start = line[:60].decode(errors="replace")
     return _GaveUp("crashed", f"the NVML reader wrote no answer but {start!r} ({error})")
-
-
-def _with_wait(failure: Failure, wait_seconds: float) -> Failure:
-    text = f"{failure.message}; it starts again in {math.ceil(wait_seconds)} s"
-    return Failure(failure.kind, text)

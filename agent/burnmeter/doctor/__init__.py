@@ -1,0 +1,20 @@
+"""What one look at this node found, what is missing, and what would bring it. Pure."""
+
+from burnmeter.doctor import engines, machine, objectives
+from burnmeter.doctor.finding import Finding, Glance
+
+__all__ = ["Finding", "Glance", "findings"]
+
+
+def findings(glance: Glance) -> tuple[Finding, ...]:
+    """Everything worth saying: the machine, its engines, what they cannot give, the objectives."""
+    judged = objectives.judged(glance)
+    return (
+        *machine.gpus(glance.gpus),
+        *machine.processes(glance.processes, glance.gpus),
+        *engines.targets(glance),
+        *engines.probes(glance),
+        *engines.unread(glance),
+        *engines.not_available(glance, judged.needs),
+        *judged.findings,
+    )

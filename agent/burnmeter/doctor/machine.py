@@ -1,0 +1,84 @@
+"""What this machine lets us see: its GPUs and its processes. Pure."""
+
+from collections.abc import Mapping
+
+from burnmeter.doctor.finding import Finding
+from burnmeter.model import GpuReading, Process, ProcessReading
+
+
+def gpus(reading: GpuReading | None) -> list[Finding]:
+    """The GPUs together, then each of which there is something to say."""
+    if reading is None:
+        return [
+            Finding(
+                state="missing",
+                subject="gpus",
+                text="switched off in the config",
+                remedy="set `gpus.enabled: true`",
+            )
+        ]
+    if reading.failure is not None:
+        # A machine without NVIDIA's library has no GPU; any other reason is somebody's to mend.
+        state = "missing" if reading.failure.kind == "no_library" else "wrong"
+        return [Finding(state=state, subject="gpus", text=reading.failure.message)]
+    found = [
+        Finding(
+            state="ok",
+            subject="gpus",
+            text=f"{len(reading.gpus)} GPUs, driver {reading.driver_version or 'unknown'}",
+        )
+    ]
+    for gpu in reading.gpus:
+        subject = f"gpu {gpu.index}"
+        if gpu.failure is not None:
+            found.append(
+                Finding(
+                    state="wrong",
+                    subject=subject,
+                    text=gpu.failure.message,
+                    remedy="see `nvidia-smi` and the kernel log for XID lines",
+                )
+            )
+        elif gpu.unsupported:
+            found.append(
+                Finding(
+                    state="ok",
+                    subject=subject,
+                    text=f"{gpu.name}; it does not give {', '.join(gpu.unsupported)}",
+                )
+            )
+    return found
+
+
+def processes(reading: ProcessReading | None, gpus: GpuReading | None) -> list[Finding]:
+    """The table of processes, and holders of a GPU that are not in it."""
+    if reading is None:
+        return [
+            Finding(
+                state="missing",
+                subject="processes",
+                text="switched off in the config",
+                remedy="set `discovery.processes: true` to find engines by themselves",
+            )
+        ]
+    if reading.failure is not None:
+        return [Finding(state="wrong", subject="processes", text=reading.failure.message)]
+    found = [
+        Finding(state="ok", subject="processes", text=f"{len(reading.processes)} processes seen")
+    ]
+    strangers = _strangers(reading.processes, gpus)
+    if strangers:
+        found.append(
+            Finding(
+                state="missing",
+                subject="processes",
+                text=f"{len(strangers)} processes hold a GPU and are not in our process table",
+                remedy="share the host's PID namespace (`hostPID: true`, `--pid=host`)",
+            )
+        )
+    return found
+
+
+def _strangers(table: Mapping[int, Process], gpus: GpuReading | None) -> set[int]:
+    held = {p.pid for gpu in (gpus.gpus if gpus else ()) for p in gpu.processes or ()}
+    return held - table.keys()

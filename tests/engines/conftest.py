@@ -18,7 +18,7 @@ VARIETIES = {
     "vllm_mid": ("vllm", "mid", ()),
     "vllm_narrow": ("vllm", "mid", ("--max-num-seqs", "1", "--max-num-queued-reqs", "4")),
     "no_vllm": ("", "", ()),
-    "sglang": ("sglang", "mid", ()),
+    "sglang": ("sglang", "tiny", ()),
     "sglang_narrow": (
         "sglang",
         "mid",
@@ -111,7 +111,7 @@ def no_vllm(house: House) -> None:
 
 @pytest.fixture
 def sglang(house: House) -> Server:
-    """SGLang with a model of 30 to 70 ms a token. Shared, as above."""
+    """SGLang with the tiny model. Shared, as above."""
     return _serve(house, "sglang")
 
 

@@ -10,6 +10,7 @@ from burnmeter.normalise import normalise
 from burnmeter.page import read_page
 from burnmeter.planning import plan
 from tests import pages
+from tests.parts import ROOT
 
 TITLES = sorted((dialect.title for dialect in load_all().values()), key=str.lower)
 KNOWN = f"; known: {', '.join(TITLES)}"
@@ -90,6 +91,18 @@ def test_a_page_without_engine_metrics_hints_at_the_flag_that_took_them():
     assert refusal(text) == OF_NOBODY + seen + KNOWN + LOG_STATS
     seen = "its names begin with `python_`"
     assert refusal("python_info 1\n") == OF_NOBODY + seen + KNOWN + LOG_STATS
+
+
+@pytest.mark.parametrize(
+    ("page", "seen"),
+    [
+        ("node_exporter", "its names begin with `go_`, `node_`, `process_`, `promhttp_`"),
+        ("prometheus", "its names begin with `go_`, `net_`, `process_`, `prometheus_`"),
+    ],
+)
+def test_pages_of_other_software_are_nobodys(page, seen):
+    text = (ROOT / "tests/fixtures/other" / f"{page}.prom").read_text("utf-8")
+    assert refusal(text).startswith(OF_NOBODY + seen)
 
 
 def test_a_page_of_an_engine_without_a_dialect_says_what_was_seen():

@@ -39,6 +39,8 @@ def found(*processes: Process) -> tuple[EngineProcess, ...]:
         ("/opt/llama/llama-server -m x.gguf --metrics", "llamacpp", True),
         ("/usr/bin/ollama serve", "llamacpp", False),
         ("python3 /srv/run_inference_server.py -m x.gguf", "llamacpp", False),
+        ("python3 /usr/local/bin/trtllm-serve m/x --port 8000", "trtllm", False),
+        ("python3 /usr/local/bin/trtllm-serve m/x --config llm.yaml", "trtllm", True),
         ("python3 /usr/local/bin/litellm --config litellm.yaml", "litellm", False),
     ],
 )
@@ -57,6 +59,8 @@ def test_a_command_line_says_whether_an_engine_shows_metrics(
         ("python3 -m sglang.launch_server --model-path m/x", "--enable-metrics"),
         ("llama-server -m x.gguf", "--metrics, or with LLAMA_ARG_ENDPOINT_METRICS=1"),
         ("/usr/bin/ollama serve", "LLAMA_ARG_ENDPOINT_METRICS=1"),
+        ("trtllm-serve m/x", "`return_perf_metrics: true`"),
+        ("tritonserver --model-repository /m --allow-metrics=false", "--allow-metrics=false"),
         ("python3 -m dynamo.vllm --model x", "DYN_SYSTEM_PORT=8081"),
     ],
 )

@@ -168,6 +168,18 @@ def test_an_engine_that_is_only_silent_keeps_its_vantage(failure: Failure) -> No
     assert burned(node, "errors") == (7.0, 7.0, 7.0)
 
 
+def test_an_engine_that_is_first_read_late_does_not_count_again_what_its_gateway_did() -> None:
+    """It began under our watch, so its first page would count whole."""
+    node = Node(*SLOS)
+    node.tick({ENGINE: SLOW, GATEWAY: litellm()})
+    node.tick({ENGINE: SLOW, GATEWAY: litellm(ok=5)})
+    node.tick({ENGINE: vllm(ok=7, started=1001.0), GATEWAY: litellm(ok=7)})
+    assert (burned(node, "errors"), source(node, "errors")) == ((7.0, 7.0, 7.0), "gateway")
+
+    node.tick({ENGINE: vllm(ok=9, started=1001.0), GATEWAY: litellm(ok=9)})
+    assert (burned(node, "errors"), source(node, "errors")) == ((9.0, 9.0, 9.0), "engine")
+
+
 def test_one_dead_engine_of_two_gives_nothing_away() -> None:
     node = Node(*SLOS)
     second = replace(ENGINE, name="second")

@@ -303,8 +303,9 @@ def _keep(
     name = objective.name, model
     ledger = state.ledgers.get(name, ())
     measure = MEASURES.get(objective.indicator)
-    source = vantage.best([found.watched for found in looks], measure)
-    here = [found for found in looks if found.watched.vantage == source]
+    asked = _asked(looks, state.sources.get(name))
+    source = vantage.best([found.watched for found in asked], measure)
+    here = [found for found in asked if found.watched.vantage == source]
     awake = [found for found in here if not found.is_resting]
     if not awake and ledger:
         return Kept(
@@ -320,6 +321,16 @@ def _keep(
         unmeasured=unmeasured,
         source=source if tally is not None else None,
     )
+
+
+def _asked(looks: Sequence[Look], last_source: str | None) -> Sequence[Look]:
+    """Who may count now. After a gateway or a probe an engine begins with its second look.
+
+    One that began under our watch would count at its first all that the other has counted already.
+    """
+    if last_source not in vantage.NEAREST_FIRST[1:]:
+        return looks
+    return [f for f in looks if f.growth is None or not f.growth.is_first_sight] or looks
 
 
 def _witness(model: str, looks: Iterable[Look]) -> str | None:

@@ -1,25 +1,31 @@
-"""The probe against real engines: its clock against another client's, its counts against theirs.
+"""The probe against real engines: its clock against the wire's, its counts against theirs.
 
 llama.cpp measures no latency of a request and counts none; with a probe its model has both.
 """
 
+import re
+import socket
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from burnmeter.config_probes import Probe
 from burnmeter.sources.probe import target_of
 from burnmeter.sources.probe_request import Result, send
-from tests.engines import load
+from tests import probing, servers
 from tests.engines.serving import Server
 from tests.engines.test_serving import total
 from tests.engines.watching import Watcher, watching
+from tests.servers import Talk
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
 PROMPT = "tell me of the sea"
 """18 tokens: one for each character."""
 ROUNDS = 12
+FIRST_TEXT = re.compile(rb'"text": ?"[^"]')
 
 
 def ask(url: str, engine_api: str, **changes: object) -> Result:
@@ -36,31 +42,42 @@ def ask(url: str, engine_api: str, **changes: object) -> Result:
     return send(probe, target_of(probe, {}))
 
 
-def assert_its_clock_is_the_clients(url: str) -> None:
-    """In turn, so that both meet the same engine; of each the median, which one hiccup leaves."""
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        result = ask(url, "completions")
-        assert (result.outcome, result.prompt_tokens) == ("ok", 18)
-        assert result.generated_tokens == 16
-        assert result.first_token_seconds is not None
-        ours.append(result.first_token_seconds)
-        theirs += load.run_load(url, [load.Ask(prompt=PROMPT)], workers=1).ttft_seconds()
-    assert len(theirs) == ROUNDS
-    middle = ROUNDS // 2
-    assert sorted(ours)[middle] == pytest.approx(sorted(theirs)[middle], abs=0.015)
+class Relay:
+    """Stands between probe and engine, and looks at the clock as things pass."""
+
+    def __init__(self, engine_port: int) -> None:
+        self.engine_port = engine_port
+        self.waits_seconds: list[float] = []
+
+    def __call__(self, talk: Talk) -> None:
+        probing.hears(talk)
+        request = talk.server.requests[-1].encode("latin-1")
+        with socket.create_connection(("127.0.0.1", self.engine_port)) as engine:
+            sent_seconds = time.monotonic()
+            engine.sendall(request)
+            answer, is_timed = b"", False
+            while piece := engine.recv(65536):
+                answer += piece
+                if not is_timed and FIRST_TEXT.search(answer):
+                    is_timed = True
+                    self.waits_seconds.append(time.monotonic() - sent_seconds)
+                talk.says(piece)
 
 
-def test_llamacpp_gives_a_probe_the_first_token_when_it_gives_another_client_his(
-    llamacpp: Server,
-) -> None:
-    assert_its_clock_is_the_clients(llamacpp.url)
+def test_a_first_token_comes_for_the_probe_when_it_comes_over_the_wire(llamacpp: Server) -> None:
+    relay = Relay(urlsplit(llamacpp.url).port or 0)
+    with servers.Server(relay) as between:
+        url = f"http://127.0.0.1:{between.port}"
+        results = [ask(url, "completions") for _ in range(ROUNDS)]
 
-
-def test_vllm_gives_a_probe_the_first_token_when_it_gives_another_client_his(
-    vllm_mid: Server,
-) -> None:
-    assert_its_clock_is_the_clients(vllm_mid.url)
+    assert [result.outcome for result in results] == ["ok"] * ROUNDS
+    ours = [result.first_token_seconds for result in results]
+    assert len(relay.waits_seconds) == ROUNDS
+    extra = [o - r for o, r in zip(ours, relay.waits_seconds, strict=True) if o is not None]
+    # The probe is outside: it sends sooner and hears later. One hiccup of the machine is none of
+    # its own, so the median is held to a bound.
+    assert min(extra) >= 0.0
+    assert sorted(extra)[ROUNDS // 2] < 0.02
 
 
 def test_vllm_counts_the_probes_requests_and_tokens_as_the_probe_does(vllm_mid: Server) -> None:

@@ -2,7 +2,6 @@
 
 import gzip
 import ssl
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from burnmeter import __version__
 from burnmeter.model import PageReading
 from burnmeter.sources.engines import EngineReader
-from tests import parts
 from tests.reading import (
     BODY_BYTES,
     CHUNKED,
@@ -322,19 +320,6 @@ def test_a_refused_token_is_never_repeated(tmp_path: Path) -> None:
 
 
 # --- TLS -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and self-signed certificate for 127.0.0.1 in one file."""
-    openssl = parts.program("openssl", package="openssl")
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    subject = ("-subj", "/CN=burnmeter test", "-addext", "subjectAltName=IP:127.0.0.1")
-    kind = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    command = (openssl, *kind, *subject, "-days", "2", "-keyout", file, "-out", f"{file}.crt")
-    subprocess.run(command, check=True, capture_output=True)
-    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
-    return file
 
 
 def tls_server(behaviour: Behaviour, certificate: Path) -> Server:

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +20,10 @@ from burnmeter.config_probes import Probe
 from burnmeter.dialects import load_all
 from burnmeter.export import snapshot_json, terminal
 from burnmeter.loop import Agent, tell
-from burnmeter.sources.probe import Prober, WithProbes
+from burnmeter.model import Process
+from burnmeter.sources.probe import Prober, WithProbes, target_of
 from burnmeter.sources.probe_counts import GAP_BOUNDS, WAIT_BOUNDS, Budget, Counts
-from burnmeter.sources.probe_request import Result
+from burnmeter.sources.probe_request import Result, send
 from tests import pages, probing
 from tests.engines.watching import Exported, Watcher
 from tests.probing import GOOD, TEXT
@@ -473,3 +475,57 @@ def test_doctor_sends_nothing() -> None:
         connections = server.connections
 
     assert connections == 0
+
+
+def test_probes_stand_among_the_targets_under_names_of_their_own() -> None:
+    asked = probe(name="vllm-8000", model="tiny", every_seconds=60.0)
+    serving = ("python3", "/bin/vllm", "serve", "tiny", "--port", "8000")
+    engine = Process(
+        pid=41,
+        parent_pid=1,
+        started_timestamp_seconds=1000.0,
+        command=serving,
+        title="VLLM::APIServer",
+        ports=(8000,),
+    )
+    config = replace(settings(asked), discovery=Discovery())
+
+    ours, found = wiring.Finder(config)({41: engine})
+
+    assert (ours.name, ours.origin, ours.model, ours.pid) == ("vllm-8000", "probe", "ours", None)
+    assert ours.least_interval_seconds == 60.0
+    assert (found.name, found.origin, found.pid) == ("vllm-8000-found", "process", 41)
+
+
+def test_a_probe_is_something_to_watch() -> None:
+    config = settings(probe())
+    world = wiring.real_world(config)
+    try:
+        assert wiring.has_something(world, config)
+    finally:
+        wiring.close(world)
+
+
+def test_a_certificate_that_nobody_signed_gets_no_key(tmp_path: Path, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(probing.streams(*GOOD), tls=context) as server:
+        path = probing.key_file(tmp_path, KEY)
+        asked = probing.probe(server.url, token_file=path)
+        result = send(asked, target_of(asked, {}))
+        heard = server.requests
+
+    assert (result.outcome, heard, result.is_answered) == ("error", [], False)
+    assert result.illness is not None
+    assert "shows a certificate we cannot trust" in result.illness
+
+
+def test_a_stream_is_read_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(probing.streams(*GOOD, pause_seconds=0.01), tls=context) as server:
+        asked = probing.probe(server.url)
+        result = send(asked, target_of(asked, {}))
+
+    assert (result.outcome, result.chunks) == ("ok", 3)

@@ -225,3 +225,14 @@ def test_this_machines_loopback_stays_as_it_is() -> None:
     text = Scrubber("node").text("no answer from 127.0.0.1:8000, [::1]:8000 and [fe80::7]:8000")
 
     assert text == "no answer from 127.0.0.1:8000, [::1]:8000 and [host-2]:8000"
+
+
+def test_the_words_of_a_checkup_are_scrubbed_like_a_failures() -> None:
+    target_ = {"name": "chat", "url": "https://llm.corp.example/v1", "model": None}
+    said = {"is_well": False, "is_answer": True, "text": "llm.corp.example:443 failed `chat`"}
+    reading = {"target": "chat", "text": None, "failure": None, "checkup": said}
+    tick = {"targets": [{**target_, "served_model": None}], "pages": {"chat": reading}}
+
+    Scrubber("node", models=True).tick({**tick, "gpus": None, "processes": None})
+
+    assert said["text"] == "host-2:443 failed `target-1`"

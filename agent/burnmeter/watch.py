@@ -369,7 +369,7 @@ def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tu
     if now.illness and not was.illness:
         found.append(("sick", now.illness))
     if was.illness and not now.illness:
-        found.append(("well", "its health page answers 200 again"))
+        found.append(("well", "it is well again"))
     if grown.gap_seconds > 0 and not grown.is_first_sight and was.failure is None:
         found.append(("gap", f"not watched for {grown.gap_seconds:.0f} s"))
     return tuple(found)

@@ -162,12 +162,15 @@ class Scrubber:
         return reading
 
     def _failure(self, reading: dict[str, Any]) -> None:
-        failure = reading.get("failure")
-        if failure is not None:
-            failure["message"] = self.text(failure["message"])
-            if self._models:
-                for name, stand_in in self._targets.found.items():
-                    failure["message"] = failure["message"].replace(f"`{name}`", f"`{stand_in}`")
+        for said, key in ((reading.get("failure"), "message"), (reading.get("checkup"), "text")):
+            if said is not None:
+                said[key] = self._words(said[key])
+
+    def _words(self, text: str) -> str:
+        text = self.text(text)
+        for name, stand_in in self._targets.found.items() if self._models else ():
+            text = text.replace(f"`{name}`", f"`{stand_in}`")
+        return text
 
     def _model(self, word: str) -> str:
         """One word for a model, alike wherever it stands, or it would become two models."""

@@ -1,9 +1,14 @@
 """One probe against real servers that answer well, slowly, falsely, or not at all."""
 
+import contextlib
+import json
+import ssl
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from burnmeter.sources import probe_stream
 from burnmeter.sources.probe import target_of
@@ -343,3 +348,56 @@ def test_an_endpoint_that_repeats_the_key_is_not_quoted(tmp_path: Path) -> None:
         assert KEY not in repr(probing.sent(behaviour, token_file=path)[0])
     leaky = probing.streams(probing.event({"error": KEY}), END)
     assert KEY not in repr(probing.sent(leaky, token_file=path)[0])
+
+
+# --- over TLS ----------------------------------------------------------------------------------
+
+
+def test_a_certificate_that_nobody_signed_gets_no_key(tmp_path: Path, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(probing.streams(*GOOD), tls=context) as server:
+        path = probing.key_file(tmp_path, KEY)
+        asked = probing.probe(server.url, token_file=path)
+        result = send(asked, target_of(asked, {}))
+        heard = server.requests
+
+    assert (result.outcome, heard, result.is_answered) == ("error", [], False)
+    assert result.illness is not None
+    assert "shows a certificate we cannot trust" in result.illness
+
+
+def test_a_stream_is_read_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(probing.streams(*GOOD, pause_seconds=0.01), tls=context) as server:
+        asked = probing.probe(server.url)
+        result = send(asked, target_of(asked, {}))
+
+    assert (result.outcome, result.chunks) == ("ok", 3)
+
+
+# --- any bytes ---------------------------------------------------------------------------------
+
+LINES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([b"", b"data: [DONE]", b"event: error", ROLE.strip(), *map(bytes.strip, TEXT)]),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=2),
+            st.dictionaries(
+                st.sampled_from(["choices", "delta", "text", "content", "finish_reason", "usage"]),
+                inner,
+                max_size=3,
+            ),
+        ),
+    ).map(lambda value: b"data: " + json.dumps(value).encode()),
+)
+
+
+@given(st.lists(LINES, max_size=8))
+def test_a_stream_of_any_bytes_ends_well_or_is_unserved(lines: list[bytes]) -> None:
+    with contextlib.suppress(Unserved):
+        assert read(*(line + b"\n" for line in lines)).is_finished

@@ -45,7 +45,8 @@ def test_a_child_is_part_of_the_cost(child: "subprocess.Popen[bytes]") -> None:
 
     resident = psutil.Process(child.pid).memory_info().rss
     assert both.memory_bytes - alone.memory_bytes == pytest.approx(resident, rel=0.3)
-    assert both.cpu_seconds - alone.cpu_seconds >= used_seconds(child.pid) > 0.0
+    # 20.71 - 20.65 is a little less than 0.06.
+    assert both.cpu_seconds - alone.cpu_seconds >= used_seconds(child.pid) - 1e-6 > 0.0
 
 
 def test_a_simulated_node_is_not(child: "subprocess.Popen[bytes]") -> None:

@@ -37,9 +37,9 @@ def best(watched: Sequence[Watched], measure: str | None) -> str | None:
     If nobody can now, who could if it lived, else the nearest. Time is always the nearest's: that a
     gateway answers is no comfort while its engine is dead.
     """
-    there = [v for v in NEAREST_FIRST if any(one.vantage == v for one in watched)]
-    if measure is None:
-        return next(iter(there), None)
+    there = {one.vantage for one in watched}
+    if measure is None or len(there) < 2:
+        return min(there, key=NEAREST_FIRST.index, default=None)
     able = [one.vantage for one in watched if _is_able(one, measure)]
     could = [one.vantage for one in watched if can_give(one, measure)]
     return min(able or could or there, key=NEAREST_FIRST.index, default=None)

@@ -122,7 +122,7 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
     model = did.model
     ours = [b for b in frame.burns if b.model == model]
     state, reason = _state(watched, ours)
-    seen = {v: did.seen_from(v) for v in vantage.NEAREST_FIRST}
+    seen = {v: did.seen_from(v) for v in {"engine", *(one.vantage for one in watched)}}
     nearest = {m: seen[vantage.best(watched, m) or "engine"] for m in _wanted()}
     tokens, requests = nearest["tokens_total"], nearest["requests_total"]
     lower, upper = _errors(nearest[vantage.FAILED], watched)

@@ -11,6 +11,7 @@ from tests.fakes import (
     CANCELLED,
     DURATION,
     LOST,
+    MODEL,
     OK,
     TOKENS,
     TTFT,
@@ -328,3 +329,14 @@ def test_gauges_of_two_models_are_held_apart() -> None:
     held = growth.in_flight({key("running_requests"): 2.0, key("waiting_requests", model="b"): 1.0})
 
     assert held == {"llama": 2.0, "b": 1.0}
+
+
+def test_what_an_http_server_holds_open_is_what_an_engine_holds() -> None:
+    gauges = {
+        key("open_requests"): 5.0,
+        key("running_requests"): 2.0,
+        key("waiting_requests"): 1.0,
+        key("running_requests", model="b"): 4.0,
+    }
+
+    assert growth.in_flight(gauges) == {MODEL: 5.0, "b": 4.0}

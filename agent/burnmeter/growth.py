@@ -25,6 +25,7 @@ START_TOLERANCE_SECONDS: Final = 1.0
 """Starts less than this apart are one start: no engine is up again within a second."""
 FALLEN_RATIO: Final = 0.75
 """Of several ranks some may restart alone; where more series than this fell, the engine did."""
+OPEN: Final = "open_requests"
 PARTS_KEPT: Final = 10_000
 """Departed series remembered per target, so that a rank that returns is not counted again."""
 
@@ -198,13 +199,16 @@ def bury(seen: Seen, page: EnginePage) -> tuple[Seen, Growth]:
 
 
 def in_flight(gauges: Mapping[Key, float]) -> dict[str, float]:
-    """Model -> running + waiting, of the models that say so."""
+    """Model -> requests that it holds, as far as it says: open ones, else running + waiting.
+
+    Where an HTTP server counts them, its count is as of now; a scheduler's is of its last batch.
+    """
     found: dict[str, float] = {}
     for key, value in gauges.items():
         if key.measure in ("running_requests", "waiting_requests"):
             model = model_of(key.labels)
             found[model] = found.get(model, 0.0) + value
-    return found
+    return found | {model_of(k.labels): v for k, v in gauges.items() if k.measure == OPEN}
 
 
 def model_of(labels: Labels) -> str:

@@ -34,7 +34,6 @@ MISSED_INTERVALS: Final = 3.0
 JITTER_RATIO: Final = 0.1
 """Looks come this share of an interval early or late; a stall must not wait another tick for it."""
 STALE: Final = "its page stands still while its GPUs work"
-HELD: Final = ("running_requests", "waiting_requests")
 GATEWAY_ROLES: Final = ("gateway", "router")
 """What a command line or a config may call a target that was never read and is no engine."""
 
@@ -124,15 +123,14 @@ class Watched:
         """Requests in its batches, if it is up and says so."""
         if self.page is None or self.failure is not None:
             return None
-        found = [v for key, v in self.page.gauges.items() if key.measure == HELD[0]]
+        found = [v for key, v in self.page.gauges.items() if key.measure == "running_requests"]
         return sum(found) if found else None
 
     @property
     def held(self) -> float | None:
-        """Requests running or waiting on its last page, if that said so."""
-        gauges = self.page.gauges if self.page is not None else {}
-        found = [v for key, v in gauges.items() if key.measure in HELD]
-        return sum(found) if found else None
+        """Requests that it held on its last page, if that said so."""
+        found = growth.in_flight(self.page.gauges) if self.page is not None else {}
+        return sum(found.values()) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,7 +335,14 @@ def _is_stalled(now: Watched, dialect: Dialect, at_seconds: float, terms: Terms)
         return None
     early = JITTER_RATIO * interval_seconds(now.target, terms)
     still_seconds = at_seconds - now.moved_at_seconds + early
-    return held > 0 and still_seconds >= terms.stalled_after_seconds + dialect.stale_seconds
+    patience = terms.stalled_after_seconds + (0.0 if _is_fresh(now) else dialect.stale_seconds)
+    return held > 0 and still_seconds >= patience
+
+
+def _is_fresh(now: Watched) -> bool:
+    """What it holds is counted as of now, not as of a batch that may be long ago."""
+    gauges = now.page.gauges if now.page is not None else {}
+    return any(key.measure == growth.OPEN for key in gauges)
 
 
 def interval_seconds(target: Target, terms: Terms) -> float:

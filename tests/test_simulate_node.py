@@ -164,6 +164,7 @@ def test_a_running_node_is_read_like_a_real_one() -> None:
                     assert "vllm:num_requests_running" in answer.read().decode()
         base = targets["chat"].url.removesuffix("/metrics")
         assert fetch(f"{base}/health") == (200, "")
+        assert fetch(f"{base}/version") == (200, '{"version": "0.32.0"}')
         assert "llama-3.3-70b-instruct" in fetch(f"{base}/v1/models")[1]
 
     gone = node.gpus.read()

@@ -16,6 +16,7 @@ from burnmeter.simulate.wire import NodeState, encode
 from burnmeter.simulate.world import World
 
 JSON_TYPE = "application/json"
+VLLM_VERSION = "0.32.0"
 
 
 class Answer(NamedTuple):
@@ -44,6 +45,8 @@ def engine_answers(world: World, name: str, lock: Lock) -> Answers:
                 return Answer(200, CONTENT_TYPE, text)
             if path == "/health":
                 return Answer(503 if service.phase == "dying" else 200, "text/plain", "")
+            if path == "/version":
+                return Answer(200, JSON_TYPE, json.dumps({"version": VLLM_VERSION}))
             if path == "/v1/models":
                 return Answer(200, JSON_TYPE, _models(service.spec.served_model))
         return NOT_FOUND

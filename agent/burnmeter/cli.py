@@ -342,13 +342,18 @@ def doctor(config_file: Path | None, as_json_text: bool) -> None:
     epilog="Exit codes: 0 it is known, 1 it is not, 2 called wrongly.",
 )
 @click.argument("metric")
-def explain(metric: str) -> None:
+@click.option("--engine", metavar="ENGINE", help="Only where this engine has it from.")
+def explain(metric: str, engine: str | None) -> None:
     """Where a number comes from: engine's name, dialect line, unit, formula.
 
     METRIC is our name, its short form (`ttft`), or an engine's own name.
     """
+    known = dialects.load_all()
+    if engine is not None and engine not in known:
+        text = f"`{engine}` is no engine; known: {', '.join(known)}"
+        raise click.BadParameter(text, param_hint="--engine")
     try:
-        found = explain_metric(metric)
+        found = explain_metric(metric, engine)
     except KeyError as error:
         near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
         fail(f"`{metric}` is not a metric of burnmeter, nor an engine's{near}")

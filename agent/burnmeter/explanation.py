@@ -35,15 +35,18 @@ class Explanation:
     origins: tuple[Origin, ...]
 
 
-def explain(word: str) -> Explanation:
+def explain(word: str, engine: str | None = None) -> Explanation:
     """By our full name, our short name, or an engine's own name. Raises KeyError with what is near.
+
+    `engine`: only where this one has it from.
 
     `burnmeter_ttft_seconds`, `ttft_seconds`, `ttft` and `vllm:time_to_first_token_seconds` are one.
     """
     metric = _find(word)
     origins: tuple[Origin, ...] = ()
     if metric.group in catalog.VANTAGES:
-        seen_there = (d for d in load_all().values() if metric.group in vantages(d))
+        asked = load_all().values() if engine is None else (load_all()[engine],)
+        seen_there = (dialect for dialect in asked if metric.group in vantages(dialect))
         origins = tuple(_origin(dialect, metric.plain_measure) for dialect in seen_there)
     return Explanation(metric=metric, origins=origins)
 

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnmeter.located import LIMIT_ALIASES, LIMIT_BYTES, LIMIT_DEPTH, Located, read, shown
+from burnmeter.located import (
+    LIMIT_ALIASES,
+    LIMIT_BYTES,
+    LIMIT_DEPTH,
+    Located,
+    read,
+    read_ours,
+    shown,
+)
+from tests.parts import ROOT
+
+DIALECTS = ROOT / "agent/burnmeter/dialects"
 
 
 def value_of(text: str) -> object:
@@ -198,3 +209,16 @@ def test_whatever_the_text_nothing_is_raised_and_places_lie_in_the_file(
         assert 1 <= problem.line <= len(lines.split("\n"))
         assert 1 <= problem.column <= len(lines.split("\n")[problem.line - 1]) + 1
         assert "\n" not in problem.text
+
+
+@pytest.mark.parametrize("path", sorted(DIALECTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_both_parsers_read_what_ships_with_the_program_alike(path):
+    text = path.read_text("utf-8")
+
+    assert read_ours(text, path.name) == read(text, path.name)[0]
+
+
+def test_the_quick_parser_leaves_mistakes_to_the_other():
+    assert read_ours("a: [", "x.yaml") is None
+    assert read_ours("a: 1\na: 2\n", "x.yaml") is None
+    assert read_ours("a: !tag 1\n", "x.yaml") is None

@@ -26,9 +26,11 @@ def parse(text: str, file: str = "dialect", bases: Mapping[str, Dialect] | None 
 
     `bases`: dialects that it may be `like`, by engine.
     """
-    value, problems = located.read(text, file)
-    if value is None or problems:
-        raise DialectError("\n".join(map(str, problems)))
+    value = located.read_ours(text, file)
+    if value is None:
+        value, problems = located.read(text, file)
+        if value is None or problems:
+            raise DialectError("\n".join(map(str, problems)))
     row = Row(value, "", file)
     base = row.child("like", lambda like: _base(like, bases or {}))
     dialect = _dialect(row, text, base)
@@ -38,7 +40,7 @@ def parse(text: str, file: str = "dialect", bases: Mapping[str, Dialect] | None 
 
 def base_of(text: str, file: str) -> str | None:
     """The engine whose dialect must be read before this one."""
-    value, _ = located.read(text, file)
+    value = located.read_ours(text, file)
     for key in ("like", "engine"):
         if value is None or not isinstance(value.value, Mapping) or key not in value.value:
             return None

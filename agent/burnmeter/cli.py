@@ -305,11 +305,11 @@ def check(config_file: Path, as_json_text: bool) -> None:
         return
     for problem in found.warnings:
         click.echo(str(problem), err=True)
-    targets, objectives = len(found.targets), len(found.objectives)
-    click.echo(
-        f"{config_file}: fine; {targets} target{'s' * (targets != 1)},"
-        f" {objectives} objective{'s' * (objectives != 1)}"
-    )
+    counts = {"target": len(found.targets), "objective": len(found.objectives)}
+    if found.probes:
+        counts["probe"] = len(found.probes)
+    said = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+    click.echo(f"{config_file}: fine; {said}")
 
 
 def problem_json(problem: Any) -> dict[str, Any]:

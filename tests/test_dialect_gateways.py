@@ -67,6 +67,11 @@ def test_dynamos_failures_are_told_apart_since_it_says_their_kind() -> None:
     }  # fmt: skip
 
 
+def test_dynamos_requests_that_generate_nothing_are_not_counted() -> None:
+    found = read("dynamo", "history/2026-autumn-frontend").models["m"]
+    assert found.requests == {"ok": 5.0, "error": 4.0}  # 6 reranked or classified, 1 pooled
+
+
 @pytest.mark.parametrize("page", ["history/2026-01-frontend", "history/2025-frontend"])
 def test_dynamos_failures_without_a_kind_are_errors_at_most(page: str) -> None:
     found = pages.engine_page(pages.text_of("dynamo", page)).counters
@@ -85,7 +90,8 @@ def test_a_model_that_dynamo_spells_in_two_ways_is_one_with_its_capitals() -> No
 
 
 def test_dynamos_buckets_begin_at_zero_and_hold_no_request_there() -> None:
-    assert buckets("dynamo", DYNAMO, "duration_seconds") == [(0, 6, 8, 8, 8, 8, 8, 8, 8, 8)]
+    # 8 answered, and 16 that were refused, failed, left or asked for embeddings, none longer than 1.9 s
+    assert buckets("dynamo", DYNAMO, "duration_seconds") == [(0, 22, 24, 24, 24, 24, 24, 24, 24, 24)]
     (page,) = [read("dynamo", DYNAMO)]
     assert page.models[QWEN].tokens == {"generated": 240.0, "prompt": 400.0, "prompt_cached": 100.0}
     assert page.gauges[QWEN] == {"running_requests": 2.0}  # not twice, under its older name as well
@@ -170,8 +176,8 @@ def test_an_endpoint_pickers_events_count_once_under_whatever_names(
 
     model = found.models["chat"]
     assert model.tokens == {"generated": 160.0, "prompt": 800.0, **cached}
-    # An engine's own refusal (ModelServerError) may be the caller's fault: 3 are sure, 2 not.
-    assert model.requests == {"error": 3.0, "error_upper": 5.0, "rejected": 1.0, "cancelled": 1.0}
+    # An engine's own refusal (ModelServerError) may be the caller's fault: 4 are sure, 2 not.
+    assert model.requests == {"error": 4.0, "error_upper": 6.0, "rejected": 1.0}
     gauges = {"kv_cache_used_ratio": 0.5, "running_requests": 4.0, "waiting_requests": 3.0}
     assert found.gauges["chat"] == gauges
     assert [counts[:6] for counts in buckets("llmd", page, "ttft_seconds")] == first_tokens

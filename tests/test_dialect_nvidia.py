@@ -46,7 +46,9 @@ def targets_of(command: str) -> tuple[Target, ...]:
         ("triton/history/25.06-python", "triton", "engine"),
         ("vllm/lookalikes/triton", "vllm", "worker"),
         ("nim/history/1.8", "nim", "engine"),
+        ("nim/history/1.0", "nim", "engine"),
         ("nim/lookalikes/vllm-inside", "vllm", "engine"),
+        ("nim/lookalikes/vllm-config", "nim", "engine"),
     ],
 )
 def test_a_page_is_told_from_those_that_share_its_names(page: str, engine: str, role: str) -> None:
@@ -178,6 +180,19 @@ def test_nim_counts_each_request_once_though_three_counters_have_it() -> None:
         "waiting_requests": 1.0,
         "kv_cache_used_ratio": 0.125,
     }
+
+
+def test_before_nim_had_a_count_of_finishes_its_successes_had_the_reason() -> None:
+    assert only(pages.text_of("nim", "history/1.0")).requests == {"ok": 8.0, "cancelled": 1.0}
+
+
+def test_a_nim_that_has_not_been_asked_is_one_though_vllms_config_is_on_its_page() -> None:
+    """vLLM inside writes its own info at once; of NIM's gauges there is only the declaration."""
+    idle = (
+        'vllm:cache_config_info{block_size="16"} 1.0\n'
+        'num_request_max{model_name="a"} 256\n# TYPE num_requests_running gauge\n'
+    )
+    assert inspect(idle).engine == "nim"
 
 
 def test_nims_time_per_output_token_has_a_sample_for_each_gap() -> None:

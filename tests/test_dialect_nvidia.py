@@ -110,7 +110,10 @@ def test_trtllm_counts_no_failure_and_says_what_would() -> None:
     assert "running_requests" not in why
     idle = inspect(pages.text_of("trtllm", "history/2026-idle")).not_available
     assert idle["requests_total"] == "this page has counted nothing of it yet"
-    assert idle["running_requests"] == "only with `enable_iter_perf_stats: true`"
+    assert (
+        idle["running_requests"]
+        == "only with `enable_iter_perf_stats: true`, and version 1.3 or later or the JSON list"
+    )
 
 
 def test_nobody_calls_trtllm_stalled_whose_page_moves_at_finish_only() -> None:
@@ -165,6 +168,12 @@ def test_nobody_asks_trtllm_for_its_health_which_may_shut_it_down() -> None:
     asks = load_all()["trtllm"].asks
     assert (asks.version_path, asks.models_path) == ("/version", "/v1/models")
     assert asks.health_path is None
+
+
+def test_what_a_context_server_hands_on_is_finished_elsewhere() -> None:
+    """30 stopped and 10 at their length; the 30 become first halves of requests."""
+    assert only(FULL).requests["ok"] == 40.0
+    assert only(FULL.replace('"stop"', '"not_finished"')).requests["ok"] == 10.0
 
 
 # --- NIM -----------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_all_stages_of_a_pipeline_are_one_model() -> None:
     assert set(models(TEMPLATE).values()) == {"ensemble"}
     assert gauges(TEMPLATE) == {
         "running_requests": 6.0,
-        "waiting_requests": 15.0,  # in Triton 4 + 3 + 2 + 1 by stage, in the backend 5
+        "waiting_requests": 12.0,  # in Triton 4 + 3 + 2 + 1 by stage, in the backend 6 less 4
         "kv_cache_used_ratio": 0.4875,
     }
 
@@ -45,6 +45,15 @@ def test_between_two_pages_of_a_pipeline_only_new_requests_count() -> None:
     found = only(LATER, TEMPLATE)
     assert found.requests == {"ok": 7.0, "error": 1.0, "cancelled": 0.0}
     assert found.latencies["duration"].mean_seconds == pytest.approx(18 / 7)
+
+
+def test_tokens_are_those_of_the_tensorrt_llm_backend() -> None:
+    """7 requests more made 900 tokens of 350."""
+    assert only(TEMPLATE).tokens == {"generated": 3000.0, "prompt": 1500.0}
+    assert only(LATER, TEMPLATE).tokens == {"generated": 900.0, "prompt": 350.0}
+    assert ladder(TEMPLATE, "request_generated_tokens")[1:] == (30, 3000.0)
+    why = inspect(PLAIN).not_available["tokens_total"]
+    assert why.startswith("only with a TensorRT-LLM backend")
 
 
 def test_triton_knows_means_in_microseconds_and_first_responses_in_milliseconds() -> None:

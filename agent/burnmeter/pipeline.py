@@ -8,6 +8,7 @@ are made last, in views.py, from differences of totals.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import inf
 from typing import Final, TypeVar
 
 from burnmeter import (
@@ -90,6 +91,8 @@ class State:
     unmeasured: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """(objective, model) -> who counted its events at the last tick; see model.Burn."""
+    counted: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
+    """(objective, model) -> each vantage that has counted -> after when it was last read for it."""
     purse: Purse = field(default_factory=Purse)
     gpus: Mapping[str, Gpu] = field(default_factory=dict)
     """Every GPU ever seen, as last seen: it is paid for whether or not the driver answers."""
@@ -139,6 +142,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         ledgers={name: one.ledger for name, one in kept.items()},
         unmeasured={name: one.unmeasured for name, one in kept.items()},
         sources={name: one.source for name, one in kept.items()},
+        counted={name: one.counted for name, one in kept.items()},
         purse=purse,
         gpus=gpus,
         portions=portions,
@@ -166,7 +170,7 @@ def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
     looks: dict[str, Look] = {}
     for target in readings.targets:
         was = state.watched.get(target.name, Watched(target=target))
-        if target.model != was.target.model or target.served_model != was.target.served_model:
+        if _said_of(target) != _said_of(was.target):
             was = replace(was, plan=None)
         was = replace(was, target=target)
         read = readings.pages.get(target.name)
@@ -177,6 +181,11 @@ def _looks(state: State, readings: Readings, terms: Terms) -> dict[str, Look]:
             if not watch.is_forgotten(gone.watched, readings.at_seconds):
                 looks[name] = gone
     return looks
+
+
+def _said_of(target: Target) -> tuple[str | None, ...]:
+    """What decides, beside its page, what a target's series mean."""
+    return target.model, target.served_model, target.role, target.engine
 
 
 def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
@@ -277,6 +286,7 @@ class Kept:
     ledger: slo.Ledger
     unmeasured: str | None
     source: str | None
+    counted: Mapping[str, float]
 
 
 def _ledgers(
@@ -303,34 +313,67 @@ def _keep(
     name = objective.name, model
     ledger = state.ledgers.get(name, ())
     measure = MEASURES.get(objective.indicator)
-    asked = _asked(looks, state.sources.get(name))
+    counted = state.counted.get(name, {})
+    asked = _asked(state, looks, counted) if measure is not None else looks
     source = vantage.best([found.watched for found in asked], measure)
     here = [found for found in asked if found.watched.vantage == source]
     awake = [found for found in here if not found.is_resting]
     if not awake and ledger:
         return Kept(
-            ledger=ledger, unmeasured=state.unmeasured.get(name), source=state.sources.get(name)
+            ledger=ledger,
+            unmeasured=state.unmeasured.get(name),
+            source=state.sources.get(name),
+            counted=counted,
         )
     # Of a prefill and a decode worker only one counts a request that both have seen.
     own = [found for found in awake if not vantage.leaves_out(found.watched, measure)]
     tally, seconds, unmeasured = _sum(objective, model, own or awake)
+    if ledger and len({found.watched.target.least_interval_seconds for found in here}) > 1:
+        # Who is read more often has measured most of that time already.
+        seconds = min(seconds, at_seconds - ledger[-1].at_seconds)
+    if tally is not None and source is not None:
+        # All that is read in this tick is read after the one before.
+        after = state.at_seconds if state.at_seconds is not None else -inf
+        counted = {**counted, source: after}
     if objective.indicator == sli.ERRORS and source == "engine":
         source = _witness(model, own)
     return Kept(
         ledger=slo.record(ledger, at_seconds, tally, seconds),
         unmeasured=unmeasured,
         source=source if tally is not None else None,
+        counted=counted,
     )
 
 
-def _asked(looks: Sequence[Look], last_source: str | None) -> Sequence[Look]:
-    """Who may count now. After a gateway or a probe an engine begins with its second look.
+def _asked(state: State, looks: Sequence[Look], counted: Mapping[str, float]) -> Sequence[Look]:
+    """Who may count now: whose page says only what nobody at another vantage has counted yet.
 
-    One that began under our watch would count at its first all that the other has counted already.
+    One that was not read while another counted begins with its next look; if nobody is left, this
+    one tells nothing.
     """
-    if last_source not in vantage.NEAREST_FIRST[1:]:
-        return looks
-    return [f for f in looks if f.growth is None or not f.growth.is_first_sight] or looks
+    able = [
+        found
+        for found in looks
+        if all(
+            _tells_only_after(state, found, after)
+            for at, after in counted.items()
+            if at != found.watched.vantage
+        )
+    ]
+    return able or [replace(found, growth=None) for found in looks]
+
+
+def _tells_only_after(state: State, found: Look, at_seconds: float) -> bool:
+    """Whether all that grew on a target did so after it was read, and that after `at_seconds`."""
+    grown, now = found.growth, found.watched
+    if grown is None:
+        return True
+    was = state.watched.get(now.target.name)
+    if grown.is_first_sight or was is None or now.looked_at_seconds is None:
+        return False
+    if grown.is_restart and was.failure is not None and was.failure.kind in watch.DEAD_KINDS:
+        return True  # It began after the last look, at which it was dead.
+    return now.looked_at_seconds - grown.seconds > at_seconds
 
 
 def _witness(model: str, looks: Iterable[Look]) -> str | None:

@@ -162,7 +162,7 @@ class _Planner:
             for index, series in self.rows(rule, name):
                 key = self.key(measure, rule, series.labels)
                 if key is not None:
-                    yield Scalar(index, key, _part(name, series.labels), measure.factor)
+                    yield Scalar(index, key, self.part(rule, series.labels), measure.factor)
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
@@ -182,11 +182,11 @@ class _Planner:
             key = self.key(measure, rule, series.labels)
             bound = _bound(series.labels.get("le", ""))
             if key is not None and bound is not None:
-                part = _part(name, series.labels)
+                part = self.part(rule, series.labels)
                 keys.setdefault(part, key)
                 ladders.setdefault(part, {}).setdefault(bound, index)
-        sums = self._ends(name, "_sum") if self.dialect.has_sums else {}
-        counts = self._ends(name, "_count")
+        sums = self._ends(rule, _line(name, "_sum")) if self.dialect.has_sums else {}
+        counts = self._ends(rule, _line(name, "_count"))
         for part, ladder in ladders.items():
             total = ladder.pop(inf, counts.get(part))
             if total is not None:
@@ -207,15 +207,24 @@ class _Planner:
         all_of_it = next((n for n in rule.sum if n in self.by_name), None)
         if total is None or all_of_it is None:
             return
-        sums = {_part("", s.labels): index for index, s in self.rows(rule, all_of_it)}
+        sums = self._ends(rule, all_of_it)
         for index, series in self.rows(rule, total):
-            key, part = self.key(measure, rule, series.labels), _part("", series.labels)
+            key, part = self.key(measure, rule, series.labels), self.part(rule, series.labels)
             if key is not None and part in sums:
-                yield Buckets(key, total + part, (), (), index, sums[part], measure.factor)
+                yield Buckets(key, part, (), (), index, sums[part], measure.factor)
 
-    def _ends(self, name: str, suffix: str) -> dict[str, int]:
-        rows = self.by_name.get(_line(name, suffix), ())
-        return {_part(name, series.labels): index for index, series in rows}
+    def _ends(self, rule: Rule, name: str) -> dict[str, int]:
+        return {self.part(rule, s.labels): index for index, s in self.rows(rule, name)}
+
+    def part(self, rule: Rule, labels: Mapping[str, str]) -> str:
+        """What tells one series of a rule from the next, however its labels are ordered.
+
+        Neither which spelling the page has, nor which of several copies: either may come later,
+        and the count goes on.
+        """
+        apart = {"le", *self.dialect.copies}
+        pairs = ",".join(f"{n}={value!r}" for n, value in sorted(labels.items()) if n not in apart)
+        return f"{(*rule.names, *rule.count)[0]}{{{pairs}}}"
 
     def unknown(self) -> tuple[str, ...]:
         wanted = self.dialect.wanted
@@ -265,14 +274,6 @@ class _Planner:
 def _line(name: str, suffix: str) -> str:
     """What a histogram's lines are called. A recording rule's name goes on after `_bucket`."""
     return name.replace("_bucket:", f"{suffix}:") if "_bucket:" in name else name + suffix
-
-
-def _part(name: str, labels: Mapping[str, str]) -> str:
-    """What tells one of the engine's series from the next, however its labels are ordered."""
-    pairs = ",".join(
-        f"{label}={value!r}" for label, value in sorted(labels.items()) if label != "le"
-    )
-    return f"{name}{{{pairs}}}"
 
 
 def _bound(text: str) -> float | None:

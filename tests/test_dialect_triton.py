@@ -34,8 +34,9 @@ def test_a_request_through_a_pipeline_counts_once_at_either_entry() -> None:
 def test_all_stages_of_a_pipeline_are_one_model() -> None:
     assert set(models(TEMPLATE).values()) == {"ensemble"}
     assert gauges(TEMPLATE) == {
-        "running_requests": 6.0,
-        "waiting_requests": 12.0,  # in Triton 4 + 3 + 2 + 1 by stage, in the backend 6 less 4
+        "open_requests": 16.0,  # in Triton 4 + 3 + 2 + 1 by stage, in the backend 6
+        "running_requests": 4.0,
+        "waiting_requests": 12.0,  # in Triton 10, in the backend 6 less 4
         "kv_cache_used_ratio": 0.4875,
     }
 
@@ -73,14 +74,18 @@ def test_a_model_that_is_alone_counts_whatever_its_name() -> None:
     assert models(LONE) == {"tensorrt_llm": "tensorrt_llm"}
     assert only(LONE).requests == {"ok": 8.0, "error": 2.0}
     assert error_rate(LONE) == pytest.approx((0.0, 0.2))
-    assert gauges(LONE) == {"running_requests": 2.0, "waiting_requests": 1.0}
+    assert gauges(LONE) == {
+        "open_requests": 3.0,
+        "running_requests": 1.0,
+        "waiting_requests": 1.0,
+    }
 
 
 def test_models_that_have_nothing_to_do_with_each_other_stay_apart() -> None:
     found = inspect(PLAIN)
     assert found.models["chat"].requests == {"ok": 50.0, "error": 2.0, "cancelled": 0.0}
     assert found.models["reranker"].requests == {"ok": 7.0, "error": 0.0, "cancelled": 0.0}
-    assert found.gauges["chat"] == {"waiting_requests": 2.0}
+    assert found.gauges["chat"] == {"open_requests": 2.0, "waiting_requests": 2.0}
     assert found.not_available["kv_cache_used_ratio"] == "only with a TensorRT-LLM backend"
     assert found.not_available["ttft_seconds"].startswith("only with `--metrics-config histogram")
 

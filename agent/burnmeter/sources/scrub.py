@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from burnmeter import dialects
+from burnmeter.config_rules import SECRET_WORDS
 from burnmeter.page import END, ONE_LABEL, SAMPLE_LINE, SERIES, TYPE_LINE
 
 BUCKETS: Final = frozenset(("le", "quantile"))
@@ -27,6 +28,11 @@ HELP_LINE: Final = re.compile(r"\s*#\s+HELP\s+(\S+)")
 ADDRESS: Final = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])|\[[0-9A-Fa-f:.]{2,}\]")
 PATH: Final = re.compile(r"(?<![\w/:])/[\w.@+-]+(?:/[\w.@+-]+)+")
 METRICS_PATH: Final = "/metrics"
+
+
+def _is_of_a_key(label: str) -> bool:
+    """Whether it tells users' keys apart. Rules look only at whether there is one."""
+    return any(word in label.lower() for word in SECRET_WORDS if word != "token")
 
 
 def known_labels() -> frozenset[str]:
@@ -214,6 +220,8 @@ class Scrubber:
     def _label(self, name: str, value: str) -> str:
         if name in self._model_labels:
             shown = self._model(value)
+        elif name in self._known and (value in self._no_model or not _is_of_a_key(name)):
+            shown = value
         else:
-            shown = value if name in self._known else self._values(value)
+            shown = self._values(value)
         return f'{name}="{shown}"'

@@ -125,6 +125,22 @@ def test_another_process_on_the_port_is_asked_again() -> None:
     assert paths(server).count("/version") == 2
 
 
+def test_who_answers_after_a_refusal_is_asked_again() -> None:
+    """It may be another process, with another model, of which this machine knows no pid."""
+    reading = reader()
+    with Server(engine) as before:
+        reading.read(target(before))
+    refused = reading.read(target(before))
+    with Server(engine) as after:
+        again = reading.read(target(after))
+    reading.close()
+
+    assert refused.failure is not None
+    assert refused.failure.kind == "refused"
+    assert again.about is not None
+    assert paths(after) == ["/metrics", "/version", "/v1/models"]
+
+
 def test_the_pages_time_does_not_hold_the_time_of_asking() -> None:
     def slow(talk: Talk) -> None:
         while talk.hears():

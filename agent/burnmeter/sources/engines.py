@@ -163,7 +163,10 @@ class EngineReader:
             text = line.stats.page(target, text)
         except Exception as error:  # noqa: BLE001 - one target's trouble is never another's
             line.drop()
-            return explain(error, place, exchange, self._timeout_seconds), None, 0
+            failure = explain(error, place, exchange, self._timeout_seconds)
+            if failure.kind == "refused":
+                line.asked_at_seconds = None  # Who answers next may serve another model.
+            return failure, None, 0
         return None, text, size
 
     def _ask(self, line: _Line, target: Target, page: str) -> About | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from burnmeter import pipeline
 from burnmeter.model import (
     About,
+    Checkup,
     Failure,
     Objective,
     PageReading,
@@ -397,6 +398,22 @@ def test_a_model_that_is_renamed_again_and_again_counts_once_and_leaves_no_objec
 
     assert node.total("requests_total") == count - 5
     assert counted == count - 5
+
+
+@pytest.mark.parametrize("is_seen_dead", [True, False])
+def test_what_an_engine_was_ill_of_ends_with_its_process(is_seen_dead: bool) -> None:
+    node, one = Node(objective("availability")), target("engine")
+    ill = Checkup(is_well=False, is_answer=True, text="/health answers HTTP 503")
+    read = reading(node.at, name="engine")._replace(checkup=ill)
+    node.look({one: (read, vllm(started=1001.0))})
+    assert node.state.watched["engine"].illness is not None
+
+    if is_seen_dead:
+        node.tick({one: REFUSED})
+        assert node.state.watched["engine"].illness is None
+    node.tick({one: vllm(started=1011.0)})
+    assert node.state.watched["engine"].illness is None
+    assert node.state.watched["engine"].bad_checkups is None
 
 
 def test_rates_per_second_speak_for_no_more_than_two_intervals_of_a_gap() -> None:

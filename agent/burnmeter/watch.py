@@ -267,6 +267,8 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
     if was.failure is None or was.failure.kind != failure.kind:
         events = (("down", failure.message + _lost_words(lost)),)
     now = replace(now, seen=seen, is_stalled=None, misses=was.misses + 1)
+    if failure.kind in DEAD_KINDS:  # What it was ill of died with it.
+        now = replace(now, bad_checkups=None, illness=None)
     is_good = False if now.is_down else None
     return Look(
         watched=now, growth=grown, slice=_slice(was, at_seconds, is_good, terms), events=events
@@ -304,6 +306,8 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         misses=0,
         restarts=now.restarts + grown.is_restart,
     )
+    if grown.is_restart and now.bad_checkups == was.bad_checkups:  # It was not asked anew.
+        now = replace(now, bad_checkups=None, illness=None)
     now = replace(now, is_stalled=_is_stalled(now, dialect, at_seconds, terms))
     return Look(
         watched=now,

@@ -320,6 +320,21 @@ def test_targets_of_different_paces_have_not_measured_more_time_than_there_was()
     assert valid(node) == 12.0
 
 
+def test_a_gateway_that_has_answered_nobody_well_has_an_error_rate() -> None:
+    """As after its restart, while its engine is dead: no row says yet that none went well."""
+    total = "litellm_proxy_total_requests_metric_total"
+    who = 'requested_model="chat",route="/v1/completions",status_code="500"'
+    node = Node(objective("errors"))
+    node.tick({GATEWAY: litellm(ok=90)})
+    node.tick({GATEWAY: read_page(f"{total}{{{who}}} 7\n")})
+    node.tick({GATEWAY: read_page(f"{total}{{{who}}} 16\n")})
+
+    ledger = node.state.ledgers["errors", "chat"][-1]
+    assert (ledger.valid, ledger.good_upper) == (16.0, 0.0)
+    assert node.state.unmeasured["errors", "chat"] is None
+    assert node.total("gateway_requests_total", outcome="ok") == 0.0
+
+
 # --- copies, spellings, roles, names -------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ def normalise(page: Page, plan: Plan) -> EnginePage:
         vantage=plan.vantage,
         version=None,
         started_timestamp_seconds=start if -LARGEST < start < LARGEST else None,
-        counters=_counters(plan.counters, values),
+        counters={**{key: {} for key in plan.zeros}, **_counters(plan.counters, values)},
         histograms=_histograms(plan.histograms, values),
         gauges=gauges,
         not_available=plan.not_available,

@@ -59,6 +59,8 @@ class Plan:
     role: str
     vantage: str
     counters: tuple[Scalar, ...]
+    zeros: frozenset[Key]
+    """Counters that the page has not begun, though it would show them: nothing went well yet."""
     gauges: tuple[Scalar, ...]
     gauge_merge: Mapping[str, Callable[[float, float], float]]
     histograms: tuple[Buckets, ...]
@@ -163,6 +165,18 @@ class _Planner:
                 key = self.key(measure, rule, series.labels)
                 if key is not None:
                     yield Scalar(index, key, self.part(rule, series.labels), measure.factor)
+
+    def zeros(self) -> Iterable[Key]:
+        """Requests that went well, where the names that count them have counted only others."""
+        measure = self.dialect.measures.get("requests_total")
+        for rule in measure.rules if measure is not None else ():
+            if measure is not None and ("outcome", "ok") in rule.labels:
+                name = next((n for n in rule.names if n in self.by_name), "")
+                others = [one for one in measure.rules if name in one.names]
+                for _, series in (row for one in others for row in self.rows(one, name)):
+                    key = self.key(measure, rule, series.labels)
+                    if key is not None:
+                        yield key
 
     def histograms(self, measure: Measure) -> Iterable[Buckets]:
         for rule in measure.rules:
@@ -343,6 +357,7 @@ def plan(
         role=planner.role.role,
         vantage=planner.role.vantage or dialect.vantage,
         counters=tuple(kinds["counter"]),
+        zeros=frozenset(planner.zeros()),
         gauges=tuple(kinds["gauge"]),
         gauge_merge={n: max if m.merge == "max" else _add for n, m in dialect.measures.items()},
         histograms=tuple(histograms),
@@ -382,6 +397,7 @@ def _plan_of_nothing(planner: _Planner) -> Plan:
         role=role.role,
         vantage=role.vantage or dialect.vantage,
         counters=(),
+        zeros=frozenset(),
         gauges=(),
         gauge_merge={},
         histograms=(),

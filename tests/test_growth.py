@@ -102,7 +102,7 @@ def test_a_series_named_after_another_model_later_is_not_counted_again() -> None
 
 
 def test_another_start_time_on_the_page_is_a_restart_even_if_every_counter_rose() -> None:
-    last = grown(page({TOKENS: 5.0}, started=1.0), page({TOKENS: 9.0}, started=50.0))
+    last = grown(page({TOKENS: 5.0}, started=1.0), page({TOKENS: 9.0}, started=1050.0))
 
     assert last.is_restart
     assert last.counters[TOKENS] == 9.0
@@ -194,7 +194,7 @@ def test_other_buckets_after_a_restart_are_counted_from_zero() -> None:
 
     last = grown(
         page(histograms={TTFT: histogram([0.3] * 9)}, started=1.0),
-        page(histograms={TTFT: fine}, started=50.0),
+        page(histograms={TTFT: fine}, started=1050.0),
     )
 
     assert last.histograms[TTFT] == fine
@@ -224,7 +224,7 @@ def test_what_happened_in_a_gap_is_counted_once(seconds: float, gap_seconds: flo
 
 
 def test_a_restart_loses_what_ran_and_waited() -> None:
-    last = grown(page(running=2, waiting=1, started=1.0), page(running=0, started=50.0))
+    last = grown(page(running=2, waiting=1, started=1.0), page(running=0, started=1050.0))
 
     assert last.counters[LOST] == 3.0
 
@@ -238,7 +238,7 @@ def test_what_was_buried_is_not_lost_again_by_the_restart() -> None:
 
     assert last.counters == {OK: 0.0, LOST: 3.0}
     assert nothing.counters == {OK: 0.0}
-    assert LOST not in look(again, page(running=0, started=50.0), 60.0)[1].counters
+    assert LOST not in look(again, page(running=0, started=1050.0), 60.0)[1].counters
 
 
 # --- cancelled -----------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_one_page_alone_tells_of_its_engine_s_whole_life() -> None:
 
 
 def test_two_pages_of_two_processes_are_told_apart_by_their_start() -> None:
-    before, after = page({TOKENS: 5.0}, started=1.0), page({TOKENS: 9.0}, started=50.0)
+    before, after = page({TOKENS: 5.0}, started=1.0), page({TOKENS: 9.0}, started=1050.0)
 
     assert growth.between(before, after, None).is_restart
     assert not growth.between(

@@ -431,6 +431,24 @@ def test_what_an_engine_was_ill_of_ends_with_its_process(is_seen_dead: bool) -> 
     assert node.state.watched["engine"].bad_checkups is None
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1))
+def test_processes_that_answer_in_turn_at_one_address_are_each_counted_once(
+    history: list[tuple[str, int]],
+) -> None:
+    """Two were there before our watch; the third began under it, so its first page counts whole."""
+    node, one, counted = Node(), target("engine"), 0
+    began = {"a": 500.0, "b": 600.0, "c": 1001.0}
+    counts, shown = {"a": 100_000, "b": 200_000, "c": 7}, {"a": 100_000}
+    node.tick({one: vllm(ok=counts["a"], started=began["a"])})
+    for who, more in history:
+        counts[who] += more
+        counted += counts[who] - shown.get(who, 0 if who == "c" else counts[who])
+        shown[who] = counts[who]
+        node.tick({one: vllm(ok=counts[who], started=began[who])})
+
+    assert node.total("requests_total") == counted
+
+
 def test_rates_per_second_speak_for_no_more_than_two_intervals_of_a_gap() -> None:
     rate = read_page('request_counter_total:sum_by_deployment{base_model="m"} 2\n')
     node, one = Node(), replace(target("hosted"), least_interval_seconds=30.0)

@@ -147,7 +147,7 @@ def test_a_stall_ends_with_the_first_move() -> None:
 
 
 def test_an_engine_that_restarts_is_not_stalled_by_its_past() -> None:
-    old, new = vllm(running=2, started=1.0), vllm(running=2, started=50.0)
+    old, new = vllm(running=2, started=1.0), vllm(running=2, started=1050.0)
 
     assert stalls(old, old, new) == [False, False, False]
 
@@ -171,7 +171,7 @@ def test_one_request_is_told_as_one() -> None:
 
 
 def test_a_restart_tells_what_was_lost() -> None:
-    assert events(vllm(running=3, started=1.0), vllm(started=50.0))[1:] == [
+    assert events(vllm(running=3, started=1.0), vllm(started=1050.0))[1:] == [
         ("restart", "the engine restarted; about 3 requests were lost")
     ]
 
@@ -208,7 +208,7 @@ def test_what_is_not_measured_has_a_reason(seen: Seen, measure: str | None, why:
 
 
 def test_what_was_in_flight_is_lost_once_when_the_engine_dies() -> None:
-    found = looks(vllm(tokens=5, running=3, started=1.0), REFUSED, REFUSED, vllm(started=50.0))
+    found = looks(vllm(tokens=5, running=3, started=1.0), REFUSED, REFUSED, vllm(started=1050.0))
 
     lost = [look.growth.counters.get(LOST) if look.growth else None for look in found]
     assert lost == [None, 3.0, None, None]

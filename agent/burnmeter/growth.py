@@ -26,6 +26,8 @@ START_TOLERANCE_SECONDS: Final = 1.0
 FALLEN_RATIO: Final = 0.75
 """Of several ranks some may restart alone; where more series than this fell, the engine did."""
 OPEN: Final = "open_requests"
+PROCESSES_KEPT: Final = 8
+"""Others that are remembered per target."""
 PARTS_KEPT: Final = 10_000
 """Departed series remembered per target, so that a rank that returns is not counted again."""
 
@@ -62,6 +64,8 @@ class Seen:
     in_flight: Mapping[str, float]
     """Model -> running + waiting at the last look."""
     outstanding: Mapping[str, Outstanding] = field(default_factory=dict)
+    others: Mapping[float, "Seen"] = field(default_factory=dict)
+    """When they began -> what is remembered of other processes that have answered here."""
 
 
 def grow(
@@ -96,6 +100,9 @@ def grow(
         )
     restarted = not is_new and _has_restarted(seen, page, identity)
     base = replace(seen, counters={}, histograms={}, outstanding={}) if restarted else seen
+    older = _older(seen, page, watching_since_timestamp_seconds) if restarted else None
+    if older is not None:
+        base, restarted = older, False
     counters = {key: _scalar_growth(base, key, parts) for key, parts in page.counters.items()}
     hists = {key: _histogram_growth(base, key, parts) for key, parts in page.histograms.items()}
     if restarted:
@@ -110,6 +117,7 @@ def grow(
         histograms=_remember(base.histograms, _by_series(page.histograms)),
         in_flight=in_flight(page.gauges),
         outstanding=outstanding,
+        others=_others(seen, page),
     )
     return now, Growth(
         seconds=seconds,
@@ -249,6 +257,32 @@ def _has_restarted(seen: Seen, page: EnginePage, identity: Identity) -> bool:
     if old.pid is not None and new.pid is not None and old.pid != new.pid:
         return True
     return _most_fell(seen, page)
+
+
+def _older(seen: Seen, page: EnginePage, watching_since: float | None) -> Seen | None:
+    """What was known of the process that answers now, if it is not a new one.
+
+    Several may share an address: the replicas of a service, a gateway's workers.
+    """
+    began = page.started_timestamp_seconds
+    if began is None:
+        return None
+    for other, known in seen.others.items():
+        if abs(began - other) <= START_TOLERANCE_SECONDS:
+            return known
+    if watching_since is not None and began <= watching_since:
+        return replace(_as_seen(page, seen.at_seconds, None), outstanding={})
+    return None
+
+
+def _others(seen: Seen, page: EnginePage) -> Mapping[float, Seen]:
+    """With the process that answered last, if another does now; the latest that left."""
+    began, last = page.started_timestamp_seconds, seen.identity.page_started_timestamp_seconds
+    if began is None or last is None or abs(began - last) <= START_TOLERANCE_SECONDS:
+        return seen.others
+    kept = {at: one for at, one in seen.others.items() if at != last}
+    kept[last] = replace(seen, outstanding={}, others={})
+    return dict(list(kept.items())[-PROCESSES_KEPT:])
 
 
 def _most_fell(seen: Seen, page: EnginePage) -> bool:

@@ -449,6 +449,24 @@ def test_processes_that_answer_in_turn_at_one_address_are_each_counted_once(
     assert node.total("requests_total") == counted
 
 
+def test_a_gateway_of_more_models_than_find_a_place_counts_every_request_once() -> None:
+    def page(count: int) -> Page:
+        total = "litellm_proxy_total_requests_metric_total"
+        route = 'route="/v1/completions",status_code="200"'
+        models = [f'requested_model="alias-{number:03}"' for number in range(500)]
+        return read_page("".join(f"{total}{{{one},{route}}} {count}\n" for one in models))
+
+    node = Node(objective("errors"))
+    for count in (2, 3, 5):
+        node.tick({GATEWAY: page(count)})
+
+    most = node.settings.terms.models_per_target
+    assert node.total("gateway_requests_total") == 1500.0
+    assert node.total("gateway_requests_total", model="other") == 3.0 * (500 - most)
+    assert len(node.state.ledgers) == most + 1
+    assert sum(marks[-1].valid for marks in node.state.ledgers.values()) == 1500.0
+
+
 def test_rates_per_second_speak_for_no_more_than_two_intervals_of_a_gap() -> None:
     rate = read_page('request_counter_total:sum_by_deployment{base_model="m"} 2\n')
     node, one = Node(), replace(target("hosted"), least_interval_seconds=30.0)

@@ -130,6 +130,7 @@ def burn(name: str, values: tuple[float | None, ...], **changes: Any) -> Burn:
         reason="",
         severity=None,
         total=Tally(61240.0, 61010.0, 61022.0),
+        tallies={"engine": Tally(61240.0, 61010.0, 61022.0)},
         windows=windows,
         budget_left_ratio=0.62,
         covered_ratio=0.0154,

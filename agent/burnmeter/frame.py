@@ -42,6 +42,7 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
                 counts_events=by_name[name].indicator != "availability",
             ),
             source=state.sources.get((name, model)),
+            tallies=state.tallies.get((name, model), {}),
         )
         for (name, model), ledger in sorted(state.ledgers.items())
         if name in by_name

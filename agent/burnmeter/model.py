@@ -348,6 +348,8 @@ class Burn:
     reason: str
     source: str | None = None
     """Where its events were counted at the last tick: a vantage, or http; None: nowhere."""
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    """Source -> what it has counted since first sight; together they are `total`."""
     severity: str | None
     """page or ticket while burning."""
     total: Tally

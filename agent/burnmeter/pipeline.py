@@ -91,6 +91,8 @@ class State:
     unmeasured: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """(objective, model) -> who counted its events at the last tick; see model.Burn."""
+    tallies: Mapping[tuple[str, str], Mapping[str, Tally]] = field(default_factory=dict)
+    """(objective, model) -> source -> what it has counted since first sight."""
     counted: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     """(objective, model) -> each vantage that has counted -> after when it was last read for it."""
     purse: Purse = field(default_factory=Purse)
@@ -142,6 +144,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         ledgers={name: one.ledger for name, one in kept.items()},
         unmeasured={name: one.unmeasured for name, one in kept.items()},
         sources={name: one.source for name, one in kept.items()},
+        tallies={name: one.tallies for name, one in kept.items()},
         counted={name: one.counted for name, one in kept.items()},
         purse=purse,
         gpus=gpus,
@@ -286,6 +289,7 @@ class Kept:
     ledger: slo.Ledger
     unmeasured: str | None
     source: str | None
+    tallies: Mapping[str, Tally]
     counted: Mapping[str, float]
 
 
@@ -311,7 +315,7 @@ def _keep(
     state: State, objective: Objective, model: str, looks: Sequence[Look], at_seconds: float
 ) -> Kept:
     name = objective.name, model
-    ledger = state.ledgers.get(name, ())
+    ledger, tallies = state.ledgers.get(name, ()), state.tallies.get(name, {})
     measure = MEASURES.get(objective.indicator)
     counted = state.counted.get(name, {})
     asked = _asked(state, looks, counted) if measure is not None else looks
@@ -323,6 +327,7 @@ def _keep(
             ledger=ledger,
             unmeasured=state.unmeasured.get(name),
             source=state.sources.get(name),
+            tallies=tallies,
             counted=counted,
         )
     # Of a prefill and a decode worker only one counts a request that both have seen.
@@ -337,12 +342,19 @@ def _keep(
         counted = {**counted, source: after}
     if objective.indicator == sli.ERRORS and source == "engine":
         source = _witness(model, own)
+    if tally is not None and source is not None:
+        tallies = {**tallies, source: _plus(tallies.get(source), tally)}
     return Kept(
         ledger=slo.record(ledger, at_seconds, tally, seconds),
         unmeasured=unmeasured,
         source=source if tally is not None else None,
+        tallies=tallies,
         counted=counted,
     )
+
+
+def _plus(so_far: Tally | None, more: Tally) -> Tally:
+    return more if so_far is None else Tally(*map(sum, zip(so_far, more, strict=True)))
 
 
 def _asked(state: State, looks: Sequence[Look], counted: Mapping[str, float]) -> Sequence[Look]:
@@ -389,12 +401,13 @@ def _sum(
 ) -> tuple[Tally | None, float, str | None]:
     """The tallies of a model's targets together, and why they are not all that there was.
 
-    A dead engine serves nobody, so nothing is missing of it; one that is alive and cannot say
-    leaves the others' numbers recorded, and the whole not measured.
+    A dead engine serves nobody, so nothing is missing of it, and what was told to rest is not
+    missed while another counts; one that is alive and cannot say leaves the others' numbers
+    recorded, and the whole not measured.
     """
     parts: list[Tally] = []
     seconds = 0.0
-    dead, missing = None, None
+    dead, missing, resting = None, None, None
     measure = MEASURES.get(objective.indicator)
     for found in looks:
         grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
@@ -409,10 +422,12 @@ def _sum(
         why = watch.unmeasured(found.watched, measure)
         if found.watched.is_down:
             dead = dead or why
+        elif found.watched.failure is not None and found.watched.failure.kind == "disabled":
+            resting = resting or why
         else:
             missing = missing or why
     if not parts:
-        return None, 0.0, missing or dead
+        return None, 0.0, missing or dead or resting
     return Tally(*map(sum, zip(*parts, strict=True))), seconds, missing
 
 

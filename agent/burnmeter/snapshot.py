@@ -82,6 +82,8 @@ class ModelView:
     tokens: Mapping[str, float]
     """Kind -> count since first sight."""
     not_available: Mapping[str, str]
+    seen_from: Mapping[str, str] = field(default_factory=dict)
+    """What is not from the engine itself (tokens, requests, errors, a latency) -> its vantage."""
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
     """Vantage other than the engine -> the same requests as seen there. Never added."""
     history: tuple[Point, ...] = ()

@@ -40,11 +40,24 @@ def best(watched: Sequence[Watched], measure: str | None) -> str | None:
     there = {one.vantage for one in watched}
     if measure is None or len(there) < 2:
         return min(there, key=NEAREST_FIRST.index, default=None)
+    # Half of its engines say half the truth of a model; its gateway sees all, a probe itself.
+    whole = [
+        where
+        for where in NEAREST_FIRST[:2]
+        if (of_it := [one for one in watched if one.vantage == where and not _is_dead(one)])
+        and all(can_give(one, measure) or leaves_out(one, measure) for one in of_it)
+        and any(can_give(one, measure) for one in of_it)
+    ]
+    if whole:
+        return whole[0]
     able = [one.vantage for one in watched if _is_able(one, measure)]
     could = [one.vantage for one in watched if can_give(one, measure)]
     return min(able or could or there, key=NEAREST_FIRST.index, default=None)
 
 
 def _is_able(one: Watched, measure: str | None) -> bool:
-    is_dead = one.failure is not None and one.failure.kind in DEAD_KINDS
-    return not is_dead and can_give(one, measure)
+    return not _is_dead(one) and can_give(one, measure)
+
+
+def _is_dead(one: Watched) -> bool:
+    return one.failure is not None and one.failure.kind in DEAD_KINDS

@@ -123,7 +123,8 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
     ours = [b for b in frame.burns if b.model == model]
     state, reason = _state(watched, ours)
     seen = {v: did.seen_from(v) for v in {"engine", *(one.vantage for one in watched)}}
-    nearest = {m: seen[vantage.best(watched, m) or "engine"] for m in _wanted()}
+    at = _places(watched)
+    nearest = {measure: seen[where] for measure, where in at.items()}
     tokens, requests = nearest["tokens_total"], nearest["requests_total"]
     lower, upper = _errors(nearest[vantage.FAILED], watched)
     generated = tokens.counter("tokens_total", kind="generated")
@@ -157,6 +158,11 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
         requests=sli.by_outcome(sli.outcomes(model, requests.totals)),
         tokens=_tokens(tokens),
         not_available=_not_available(watched),
+        seen_from={
+            word: at[measure]
+            for word, measure in _WORDS.items()
+            if at[measure] != "engine" and _has(nearest[measure], measure)
+        },
         elsewhere={
             where: _elsewhere(seen[where], [one for one in watched if one.vantage == where])
             for where in vantage.NEAREST_FIRST[1:]
@@ -165,8 +171,25 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
     )
 
 
-def _wanted() -> tuple[str, ...]:
-    return ("tokens_total", "requests_total", vantage.FAILED, *LATENCIES.values())
+_WORDS: Final = {
+    "tokens": "tokens_total",
+    "requests": "requests_total",
+    "errors": vantage.FAILED,
+    **LATENCIES,
+}
+
+
+def _places(watched: Sequence[Watched]) -> dict[str, str]:
+    """Measure -> the vantage that it is taken from. A probe's own few requests are no traffic."""
+    served = [one for one in watched if one.vantage != "probe"]
+    counts = {name: vantage.best(served, name) for name in ("tokens_total", "requests_total")}
+    rest = {name: vantage.best(watched, name) for name in (vantage.FAILED, *LATENCIES.values())}
+    return {name: where or "engine" for name, where in (counts | rest).items()}
+
+
+def _has(did: Recent, measure: str) -> bool:
+    plain = measure.partition("{")[0]
+    return plain in did.histograms or any(key.measure == plain for key in did.totals)
 
 
 def _errors(did: Recent, watched: Sequence[Watched]) -> tuple[float | None, float | None]:

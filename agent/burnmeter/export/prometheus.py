@@ -126,9 +126,11 @@ STATES: Final = ("good", "burning", "not_measured")
 def _slo(burn: Burn) -> Iterator[Row]:
     who = {"slo": burn.objective.name, "model": burn.model}
     whose = {**who, "indicator": burn.objective.indicator}
-    yield "burnmeter_slo_valid_total", whose, burn.total.valid
-    yield "burnmeter_slo_good_total", {**whose, "bound": "lower"}, burn.total.good_lower
-    yield "burnmeter_slo_good_total", {**whose, "bound": "upper"}, burn.total.good_upper
+    for source, tally in burn.tallies.items():
+        by = {**whose, "source": source}
+        yield "burnmeter_slo_valid_total", by, tally.valid
+        yield "burnmeter_slo_good_total", {**by, "bound": "lower"}, tally.good_lower
+        yield "burnmeter_slo_good_total", {**by, "bound": "upper"}, tally.good_upper
     if burn.source is not None:
         yield "burnmeter_slo_source_info", {**whose, "source": burn.source}, 1.0
     yield "burnmeter_slo_objective_ratio", whose, burn.objective.objective_ratio

@@ -131,7 +131,11 @@ class Story:
         targets = FIRST, SECOND, GATEWAY, PROBE
         pages: dict[str, tuple[PageReading, Page | None]] = {}
         for one, how in zip(targets, step.looks, strict=True):
-            failure = UNREAD.get(how)
+            now = self.of[one.name]
+            # The bound over a switch: who refuses us while it already serves anew is taken for
+            # dead, and what it did till then may count once more.
+            is_unknown = now.life > 0 and now.life not in now.shown
+            failure = SLOW if is_unknown and how == "refused" else UNREAD.get(how)
             if how != "resting" or one.least_interval_seconds is None:
                 page = None if failure else self._page(one.name)
                 pages[one.name] = reading(node.at, failure, name=one.name), page

@@ -16,8 +16,6 @@ COLUMNS = {
     "running": "running_requests",
     "KV cache": "kv_cache_used_ratio",
 }
-NEWER = re.compile(r"(a )?(version|build|router)\b")
-"""Of `only_with`: it takes a newer engine, not a switch."""
 NEWER = re.compile(r"(a )?(version|build)\b")
 """Of `only_with`: it takes a newer engine, not a switch."""
 BEGIN, END = "<!-- engines: written by a test -->", "<!-- engines: end -->"
@@ -48,12 +46,15 @@ def _evidence(dialect: Dialect) -> str:
 
 
 def _cell(dialect: Dialect, name: str) -> str:
-    """yes; mean: no buckets; older: no more; opt-in; at most: an upper bound; –: not available."""
+    """yes; mean: no buckets; older: no more; opt-in; –: not available; of errors also failures: no
+    success is counted, so no rate; at most: an upper bound."""
     measure = dialect.measures.get(name)
     if measure is None:
         return "–"
     rules = measure.rules
     if name == "requests_total":
+        if not any(("outcome", "ok") in rule.labels for rule in rules):
+            return "failures"
         rules = tuple(r for r in rules if ("outcome", "error") in r.labels)
         if not any(("counted_by", "estimate") not in rule.labels for rule in rules):
             return "at most" if rules else "–"

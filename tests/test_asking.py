@@ -55,6 +55,24 @@ def test_nonsense_is_nothing_said(text: str) -> None:
     assert about(BOTH, answers({"/version": text, "/v1/models": text})) == About()
 
 
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("b0-unknown", None),
+        ("Unknown", None),
+        ("dev", None),
+        ("0.0.0+unknown", None),
+        ("0.0.0.dev0", None),
+        ("b11549-a1b2c3", "b11549-a1b2c3"),
+        ("0.33.0.dev12", "0.33.0.dev12"),
+        ("0.0.1", "0.0.1"),
+    ],
+)
+def test_a_version_that_says_it_is_not_known_is_none(said: str, version: str | None) -> None:
+    text = json.dumps({"version": said})
+    assert about(BOTH, answers({"/version": text})).version == version
+
+
 def test_one_answer_that_fails_does_not_cost_the_other() -> None:
     assert about(BOTH, answers({"/version": '{"version": "1"}'})) == About(version="1")
 

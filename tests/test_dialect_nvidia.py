@@ -112,7 +112,7 @@ def test_trtllm_counts_no_failure_and_says_what_would() -> None:
     assert idle["requests_total"] == "this page has counted nothing of it yet"
     assert (
         idle["running_requests"]
-        == "only with `enable_iter_perf_stats: true`, and version 1.3 or later or the JSON list"
+        == "not on this page; it comes with `enable_iter_perf_stats: true`, and version 1.3 or later or the JSON list"
     )
 
 

@@ -54,7 +54,7 @@ def test_tokens_are_those_of_the_tensorrt_llm_backend() -> None:
     assert only(LATER, TEMPLATE).tokens == {"generated": 900.0, "prompt": 350.0}
     assert ladder(TEMPLATE, "request_generated_tokens")[1:] == (30, 3000.0)
     why = inspect(PLAIN).not_available["tokens_total"]
-    assert why.startswith("only with a TensorRT-LLM backend")
+    assert why.startswith("not on this page; it comes with a TensorRT-LLM backend")
 
 
 def test_triton_knows_means_in_microseconds_and_first_responses_in_milliseconds() -> None:
@@ -86,8 +86,13 @@ def test_models_that_have_nothing_to_do_with_each_other_stay_apart() -> None:
     assert found.models["chat"].requests == {"ok": 50.0, "error": 2.0, "cancelled": 0.0}
     assert found.models["reranker"].requests == {"ok": 7.0, "error": 0.0, "cancelled": 0.0}
     assert found.gauges["chat"] == {"open_requests": 2.0, "waiting_requests": 2.0}
-    assert found.not_available["kv_cache_used_ratio"] == "only with a TensorRT-LLM backend"
-    assert found.not_available["ttft_seconds"].startswith("only with `--metrics-config histogram")
+    assert (
+        found.not_available["kv_cache_used_ratio"]
+        == "not on this page; it comes with a TensorRT-LLM backend"
+    )
+    assert found.not_available["ttft_seconds"].startswith(
+        "not on this page; it comes with `--metrics-config histogram"
+    )
 
 
 def test_a_pipeline_beside_another_model_keeps_its_own_name() -> None:

@@ -80,7 +80,10 @@ def test_without_prices_no_dollars_are_claimed() -> None:
     page = counted((OK, None))
 
     assert not [name for name in page["counters"] if "dollars" in name]
-    assert page["not_available"]["spent_dollars_total"] == "only with prices in the probe's config"
+    assert (
+        page["not_available"]["spent_dollars_total"]
+        == "not on this page; it comes with prices in the probe's config"
+    )
 
 
 def test_a_models_name_of_any_signs_is_the_same_on_the_page() -> None:

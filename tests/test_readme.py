@@ -26,3 +26,12 @@ def test_every_dialect_is_in_the_table_once() -> None:
 
 def test_the_number_of_dialects_is_right() -> None:
     assert f"{NUMBERS[len(engine_table.foreign())]} dialects" in README.read_text("utf-8")
+
+
+def test_an_engine_that_counts_only_failures_is_not_said_to_give_an_error_rate() -> None:
+    rows = [row.strip("| ").split(" | ") for row in engine_table.table().splitlines()]
+    errors = {row[0]: row[rows[0].index("errors")] for row in rows[2:]}
+
+    assert errors["llm-d endpoint picker"] == "failures"
+    assert errors["vLLM"] == "yes"
+    assert errors["Envoy AI Gateway"] == "at most"

@@ -420,7 +420,7 @@ def _why_missing(measure: Measure, is_declared: bool) -> str:
     if is_declared:
         return "this page has counted nothing of it yet"
     if measure.only_with is not None:
-        return f"only with {measure.only_with}"
+        return f"not on this page; it comes with {measure.only_with}"
     wanted = dict.fromkeys(name for rule in measure.rules for name in (*rule.names, *rule.count))
     return f"this page has none of {', '.join(f'`{name}`' for name in wanted)}"
 

@@ -83,9 +83,8 @@ def _is(role: Role, names: Collection[str], labels: Collection[Mapping[str, str]
 
 
 def _unknown(names: Collection[str], dialects: Mapping[str, Dialect], engine: str | None) -> str:
-    """Why it is none of ours: what was seen, what we look for, and what often lies behind it."""
+    """Why it is none of ours: what was seen, and what often lies behind it."""
     wanted = list(dialects.values()) if engine is None else [dialects[engine]]
-    known = ", ".join(sorted((dialect.title for dialect in wanted), key=str.lower))
     beginnings = sorted({_beginning(name) for name in names})
     shown = ", ".join(f"`{word}`" for word in beginnings[:SHOWN_BEGINNINGS])
     more = len(beginnings) - SHOWN_BEGINNINGS
@@ -93,8 +92,9 @@ def _unknown(names: Collection[str], dialects: Mapping[str, Dialect], engine: st
     seen += f" and {more} more" if more > 0 else ""
     hints = [h.says for d in wanted for h in d.hints if all(n.startswith(h.only) for n in names)]
     if engine is not None:
-        return ". ".join([f"this page is not from {known}: {seen}", *hints])
-    return ". ".join([f"no engine that we know made this page: {seen}; known: {known}", *hints])
+        return ". ".join([f"this page is not from {dialects[engine].title}: {seen}", *hints])
+    known = sum(dialect.vantage != "probe" for dialect in wanted)
+    return ". ".join([f"none of the {known} engines that we know made this page: {seen}", *hints])
 
 
 def _beginning(name: str) -> str:

@@ -6,6 +6,7 @@ answer here is a failure of the target.
 """
 
 import json
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +20,8 @@ Get = Callable[[str], str]
 MODELS_KEPT: Final = 1000
 LONGEST: Final = 200
 """Signs of a version or a name; longer ones are nobody's."""
+NO_VERSION: Final = re.compile(r".*unknown.*|dev|v?0\.0\.0\b.*", re.IGNORECASE)
+"""What a program says that was built without knowing its version: `b0-unknown`."""
 
 
 def about(asks: Asks, get: Get) -> About:
@@ -56,7 +59,8 @@ def _json(get: Get, path: str) -> Any:
 
 
 def _version(answer: Any, key: str) -> str | None:
-    return _word(answer.get(key)) if isinstance(answer, dict) else None
+    word = _word(answer.get(key)) if isinstance(answer, dict) else None
+    return None if word is None or NO_VERSION.fullmatch(word) else word
 
 
 def _models(answer: Any) -> tuple[ServedModel, ...]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from burnmeter.dialects import load_all
 from burnmeter.model import Failure, Target
 from burnmeter.page import Page, read_page
 from tests import pages
@@ -251,3 +252,68 @@ def test_a_recorded_death_behind_litellm_is_the_clients_error_rate() -> None:
     assert burned(node, "errors") == (ok + failed, ok, ok)
     assert burned(node, "ttft")[0] == sum(len(one["ttft_seconds"]) for one in loads.values())
     assert source(node, "errors") == "gateway"
+
+
+# --- half of a model -----------------------------------------------------------------------------
+
+OTHER = replace(target("other"), model="chat")
+PROBE = Target(name="probe", url="http://127.0.0.1/v1", origin="probe", model="chat")
+RESTING = Failure("disabled", "its `tokens_per_day` would be exceeded; it rests until 00:00 UTC")
+
+
+def probed(*, ok: int = 0, failed: int = 0) -> Page:
+    """What a probe of ours counted."""
+    row = load_all()["probe"].measures["requests_total"].rules[0].names[0]
+    return read_page(
+        f'{row}{{model="chat",outcome="ok"}} {ok}\n{row}{{model="chat",outcome="error"}} {failed}\n'
+    )
+
+
+def test_where_one_of_two_engines_cannot_tell_the_gateway_that_saw_all_does() -> None:
+    node = Node(*SLOS)
+    node.tick({ENGINE: vllm(), OTHER: llamacpp(), GATEWAY: litellm()})
+    node.tick({ENGINE: vllm(ok=5), OTHER: llamacpp(tokens=30), GATEWAY: litellm(ok=8, failed=2)})
+
+    assert source(node, "errors") == "gateway"
+    assert burned(node, "errors") == (10.0, 8.0, 8.0)
+
+
+def test_a_probe_is_no_stand_in_for_the_engine_that_can_tell() -> None:
+    """Its few requests would hide that engine's failures."""
+    node = Node(*SLOS)
+    node.tick({ENGINE: vllm(), OTHER: llamacpp(), PROBE: probed()})
+    node.tick({ENGINE: vllm(ok=5), OTHER: llamacpp(tokens=30), PROBE: probed(ok=1)})
+
+    assert burned(node, "errors") == (5.0, 5.0, 5.0)
+    assert node.state.unmeasured["errors", "chat"] is not None
+
+
+def test_a_probe_that_rests_takes_nothing_from_one_that_counts() -> None:
+    second = replace(PROBE, name="second")
+    node = Node(objective("errors"))
+    node.tick({PROBE: probed(), second: probed()})
+    node.tick({PROBE: RESTING, second: probed(ok=3, failed=1)})
+
+    assert burned(node, "errors") == (4.0, 3.0, 3.0)
+    assert node.state.unmeasured["errors", "chat"] is None
+
+
+def test_a_model_whose_only_probe_rests_is_not_measured_and_says_why() -> None:
+    node = Node(objective("errors"))
+    node.tick({PROBE: probed()})
+    node.tick({PROBE: RESTING})
+
+    assert node.state.unmeasured["errors", "chat"] == f"probe: {RESTING.message}"
+
+
+def test_events_are_kept_by_who_counted_them_and_sum_to_the_whole() -> None:
+    node = Node(objective("errors"))
+    node.tick({ENGINE: vllm(), GATEWAY: litellm()})
+    node.tick({ENGINE: vllm(ok=5), GATEWAY: litellm(ok=5)})
+    node.tick({ENGINE: REFUSED, GATEWAY: litellm(ok=5, failed=2)})
+    node.tick({ENGINE: REFUSED, GATEWAY: litellm(ok=5, failed=3)})
+
+    tallies = node.state.tallies["errors", "chat"]
+    assert set(tallies) == {"engine", "gateway"}
+    assert tallies["engine"].valid == 5.0
+    assert sum(tally.valid for tally in tallies.values()) == burned(node, "errors")[0]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from burnmeter.model import FAILURE_KINDS
+from burnmeter.model import FAILURE_KINDS, Target
 from tests.reading import (
     CHUNKED,
     DRIP,
@@ -127,6 +127,52 @@ WRONG = {
     "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", "not_metrics", "answered, but not in HTTP"),
     "garbage status": (b"HTTP/1.1 abc\r\n\r\n", "not_metrics", "answered, but not in HTTP"),
 }
+
+
+NOT_FOUND = answer(b"no", "404 Not Found")
+OFF = "its metrics are probably off: start it with --enable-metrics"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (NOT_FOUND, f"answered HTTP 404; no page at `/metrics`, {OFF}"),
+        (answer(b"no", "501 Not Implemented"), f"answered HTTP 501; {OFF}"),
+        (answer(b"<p>"), f"answered with a web page, not metrics; {OFF}"),
+        (
+            answer(b"no", "403 Forbidden"),
+            "answered HTTP 403; list http://{place}/metrics under `targets`,"
+            " with `token_file` or `token_environment`",
+        ),
+        (
+            answer(b"", "302 Found", "Location: http://other/"),
+            "points to `other`; list the final address under `targets`",
+        ),
+    ],
+)
+def test_of_a_discovered_target_no_url_is_blamed_that_nobody_wrote(
+    behaviour: bytes, words: str
+) -> None:
+    with Server(says(behaviour)) as server, reader() as made:
+        found = Target(
+            name="sglang-30000",
+            url=server.url,
+            origin="process",
+            remedy="start it with --enable-metrics",
+        )
+        failure = made.read(found).failure
+        place = f"127.0.0.1:{server.port}"
+
+    assert failure is not None
+    assert failure.message == f"{place} {words.format(place=place)}"
+
+
+def test_of_a_discovered_target_without_a_known_switch_the_engine_is_asked_for() -> None:
+    with Server(says(NOT_FOUND)) as server, reader() as made:
+        failure = made.read(Target(name="new-1", url=server.url, origin="process")).failure
+
+    assert failure is not None
+    assert failure.message.endswith("probably off: see how its engine turns them on")
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -151,6 +151,17 @@ def test_a_target_that_is_down_gets_its_process_remedy(
     assert (line.engine, line.pid, line.port) == ("sglang", 41, 30000)
 
 
+@pytest.mark.parametrize("shows_metrics", [False, True])
+def test_a_remedy_that_the_failure_ends_with_is_said_once(shows_metrics: bool) -> None:
+    off = "it answered HTTP 404; its metrics are probably off"
+    failure = Failure("http", f"{off}: start SGLang with --enable-metrics")
+    seen = glance(down(failure), engines=(process(shows_metrics=shows_metrics),))
+
+    (line,) = about("sglang-30000", seen)
+
+    assert (line.text, line.remedy) == (off, "start SGLang with --enable-metrics")
+
+
 def test_a_target_that_is_down_and_has_no_process_here_gets_none() -> None:
     (line,) = about("sglang-30000", glance(down(REFUSED, pid=None), engines=(process(),)))
 

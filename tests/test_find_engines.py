@@ -22,6 +22,7 @@ LLAMACPP = ProcessHint(
     command_patterns=(r"(^|/|\s)llama-server(\s|$)",),
     default_port=8080,
     model_flags=("--alias", "-a", "--model", "-m"),
+    metrics_remedy="start it with --metrics",
 )
 HINTS = (VLLM, LLAMACPP)
 
@@ -52,6 +53,12 @@ def summary(*processes: Process) -> list[tuple[str, int | None, str | None]]:
 
 
 VLLM_BIN = "/opt/vllm/bin/python3.11 /opt/vllm/bin/vllm serve"
+
+
+def test_a_target_knows_what_turns_its_metrics_on() -> None:
+    (target,) = found(process(7, 1, "llama-server --port 8081", 8081))
+
+    assert target.remedy == "start it with --metrics"
 
 
 def test_vllm_with_its_engine_cores_is_one_target() -> None:

@@ -89,6 +89,23 @@ def test_a_page_of_no_known_engine_is_a_failure() -> None:
     assert look.watched.failure.kind == "unknown_engine"
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_said"), [("process", True), ("config", False), ("simulated", False)]
+)
+def test_of_a_discovered_engine_an_unknown_page_tells_what_turns_its_metrics_on(
+    origin: str, is_said: bool
+) -> None:
+    ours = replace(target(), origin=origin, remedy="start it without --quiet")
+
+    (look,) = looks(read_page("other_metric 1\n"), of=ours)
+
+    assert look.watched.failure is not None
+    said = look.watched.failure.message.endswith(
+        ". If its metrics are off: start it without --quiet"
+    )
+    assert said == is_said
+
+
 def test_a_look_that_comes_late_was_not_watched() -> None:
     """A suspended agent measures nothing."""
     assert looks(vllm(), vllm(), every=3600.0)[1].slice == Slice(3600.0, None)

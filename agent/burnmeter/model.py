@@ -69,6 +69,8 @@ class Target:
     """It is not read more often than this; None: at every tick."""
     is_only_reader: bool = False
     """The config says that nobody else reads it, so a page that reading empties may be read."""
+    remedy: str | None = None
+    """Of a discovered one, for people: what turns its metrics on."""
 
 
 class ServedModel(NamedTuple):

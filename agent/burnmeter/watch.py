@@ -113,9 +113,15 @@ class Watched:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Our names of its models; the target's own name until a page has said."""
+        """Our names of its models, none until it is known.
+
+        A target that is dead before it has said takes its own name: a dead engine must burn
+        somewhere, and one that answers otherwise may be no engine at all.
+        """
         if self.plan is None:
-            return (self.target.model or self.target.served_model or self.target.name,)
+            known = self.target.model or self.target.served_model
+            known = known or (self.target.name if self.is_down else None)
+            return (names.cut(known),) if known else ()
         return tuple(sorted({name for name in self.plan.models.values() if name}))
 
     @property
@@ -161,7 +167,7 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
         try:
             new_plan = _plan(was, page, terms)
         except PageError as error:
-            failure, page = Failure(error.kind, error.message), None
+            failure, page = Failure(error.kind, error.message + _if_off(was.target)), None
     base = replace(
         was,
         failure=failure,
@@ -176,7 +182,7 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
         return _missed(was, base, reading.at_seconds, terms)
     said = normalise(page, new_plan)
     if about is not None:
-        said = replace(said, version=about.version)
+        said = replace(said, version=names.cut(about.version) if about.version else None)
     return _met(was, base, said, reading.at_seconds, terms)
 
 
@@ -246,9 +252,10 @@ def _named(now: Watched, at_seconds: float, terms: Terms) -> Watched:
     held = names.hold(now.tenants_held, (), at_seconds)
     places = names.admit((word,), held, terms.models_per_target)
     tenant = word if word in places else names.OVERFLOW
+    counted = {*models, now.plan.nobodys} - {""} if now.plan else ()
     return replace(
         now,
-        names_held=names.hold(now.names_held, models if now.plan else (), at_seconds),
+        names_held=names.hold(now.names_held, counted, at_seconds),
         tenant=tenant,
         tenants_held=names.hold(held, (tenant,), at_seconds),
     )
@@ -392,6 +399,12 @@ def _lost_words(count: float) -> str:
     if not count:
         return ""
     return f"; about {count:g} {'request was' if count == 1 else 'requests were'} lost"
+
+
+def _if_off(target: Target) -> str:
+    """What more there is to say of a discovered engine's page that is not its own."""
+    is_ours = target.origin == "process" and target.remedy is not None
+    return f". If its metrics are off: {target.remedy}" if is_ours else ""
 
 
 def unmeasured(watched: Watched, measure: str | None) -> str:

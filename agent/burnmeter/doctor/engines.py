@@ -142,11 +142,14 @@ def _run_as(view: TargetView, process: EngineProcess | None) -> str:
 
 
 def _down(view: TargetView, process: EngineProcess | None) -> Finding:
+    text, remedy = view.failure.message if view.failure else "never read", _remedy(view, process)
+    if process is not None and process.remedy is not None:
+        text = text.removesuffix(f": {process.remedy}")  # It goes below.
     return Finding(
         state="wrong",
         subject=view.target,
-        text=view.failure.message if view.failure else "never read",
-        remedy=_remedy(view, process),
+        text=text,
+        remedy=remedy,
         engine=view.engine or (process.engine if process is not None else None),
         pid=view.pid,
         port=_port_of(view),
@@ -157,7 +160,8 @@ def _remedy(view: TargetView, process: EngineProcess | None) -> str | None:
     """What may turn its metrics on, unless it is its address that is wrong."""
     if process is None or process.remedy is None:
         return None
-    if not process.shows_metrics:
+    message = view.failure.message if view.failure is not None else ""
+    if not process.shows_metrics or message.endswith(f": {process.remedy}"):
         return process.remedy
     is_answer = view.failure is not None and view.failure.kind in ANSWERS
     return f"if its metrics are off all the same: {process.remedy}" if is_answer else None

@@ -163,19 +163,35 @@ def _unpacked(chunks: Iterable[bytes], place: str) -> Iterator[bytes]:
         raise Refusal("encoding", f"{place} sent gzip that stops before its end")
 
 
+def metrics_off_words(target: Target) -> str | None:
+    """Why a discovered engine answers without metrics; None: whoever wrote its URL may have erred.
+
+    Nobody wrote the URL of a discovered target, so there is nothing in it to correct.
+    """
+    if target.origin != "process":
+        return None
+    return f"its metrics are probably off: {target.remedy or 'see how its engine turns them on'}"
+
+
 def _status_words(status: int, target: Target, url: Url) -> str:
-    name = f"target `{target.name}`"
+    name, off = f"target `{target.name}`", metrics_off_words(target)
     if status in (401, 403):
+        if off is not None:
+            return f"; list {target.url} under `targets`, with `token_file` or `token_environment`"
         if target.token_file is not None:
             return f" to the token in `token_file` of {name}"
         if target.token_environment is not None:
             return f" to the token in `token_environment` of {name}"
         return f"; set `token_file` or `token_environment` for {name}"
+    if status == 404 and off is not None:
+        return f"; no page at {shown(url.path)}, {off}"
     if status == 404:
         return (
             f"; no page at {shown(url.path)}, correct the path in `url` of {name}"
             " (TensorRT-LLM: /prometheus/metrics, NIM: /v1/metrics)"
         )
+    if status == 501 and off is not None:
+        return f"; {off}"
     if status == 501:
         return "; llama.cpp says so when its metrics are off: start it with --metrics"
     if status == 503:
@@ -191,10 +207,15 @@ def _redirect_words(response: BaseHTTPResponse, target: Target, place: str) -> s
     if to.scheme not in (None, "http", "https"):
         return f"{place} points to an address of {shown(to.scheme)}, which no page can be read from"
     where = "another path of its own" if to.host is None else shown(to.host)
+    if target.origin == "process":
+        return f"{place} points to {where}; list the final address under `targets`"
     return f"{place} points to {where}; put the final address into `url` of target `{target.name}`"
 
 
 def _html_words(place: str, target: Target) -> str:
+    off = metrics_off_words(target)
+    if off is not None:
+        return f"{place} answered with a web page, not metrics; {off}"
     return (
         f"{place} answered with a web page, not metrics;"
         f" is `url` of target `{target.name}` the engine's own port and path?"

@@ -234,6 +234,7 @@ def _target(found: _Candidate, processes: Mapping[int, Process]) -> Target:
         served_model=served_model_of(found.arguments, found.hint),
         pid=process.pid,
         started_timestamp_seconds=process.started_timestamp_seconds,
+        remedy=found.hint.metrics_remedy,
     )
 
 

@@ -4,22 +4,52 @@ import pytest
 
 from burnmeter import catalog
 from burnmeter.dialects import load_all
-from burnmeter.explanation import explain, formula
+from burnmeter.explanation import explain, formula, unused
 from tests.parts import ROOT
 
 VLLM_TTFT = "vllm:time_to_first_token_seconds"
 
 
 def origin(word, engine):
-    (found,) = [one for one in explain(word).origins if one.engine == engine]
+    (metric,) = explain(word)
+    (found,) = [one for one in metric.origins if one.engine == engine]
     return found
 
 
+def told(word, engine=None):
+    """Our names for it, each with the engines that are told of."""
+    return {
+        one.metric.measure: [origin.engine for origin in one.origins]
+        for one in explain(word, engine)
+    }
+
+
 @pytest.mark.parametrize(
-    "word", ["burnmeter_ttft_seconds", "ttft_seconds", "ttft", VLLM_TTFT], ids=str
+    "word",
+    ["burnmeter_ttft_seconds", "ttft_seconds", "ttft", "TTFT", VLLM_TTFT, f"{VLLM_TTFT}_bucket"],
+    ids=str,
 )
 def test_a_metric_is_found_by_any_of_its_names(word):
-    assert explain(word).metric.name == "burnmeter_ttft_seconds"
+    assert list(told(word)) == ["ttft_seconds"]
+
+
+def test_an_engines_own_name_is_told_of_the_engines_that_have_it_with_all_that_it_feeds():
+    assert told("llamacpp:tokens_predicted_total") == {
+        "tokens_total": ["llamacpp"],
+        "itl_seconds": ["llamacpp"],
+    }
+    assert told("time_to_first_token_seconds") == {"ttft_seconds": ["nim", "trtllm"]}
+
+
+def test_of_another_engine_is_told_what_it_has_instead():
+    assert told(VLLM_TTFT, "sglang") == {"ttft_seconds": ["sglang"]}
+
+
+def test_a_name_that_is_known_and_not_used_is_no_unknown_one():
+    assert unused("nv_inference_count") == ("Triton",)
+    assert unused("vllm:cache_config_info") == ("vLLM",)
+    assert unused("nv_inference_request_success") == ()
+    assert unused("python_info") == ()
 
 
 @pytest.mark.parametrize(
@@ -34,13 +64,17 @@ def test_a_metric_is_found_by_any_of_its_names(word):
     ],
 )
 def test_old_names_and_names_without_their_ending_are_found_too(word, name):
-    assert explain(word).metric.name == name
+    assert name in [one.metric.name for one in explain(word)]
 
 
 @pytest.mark.parametrize("engine", load_all())
 def test_every_name_of_every_dialect_can_be_explained(engine):
     for name in load_all()[engine].wanted:
-        assert any(name in one.names for one in explain(name).origins)
+        found = [one for metric in explain(name) for one in metric.origins]
+        assert any(one.engine == engine and name in one.names for one in found)
+        # NIM calls one of its own as we call ours: then ours is meant.
+        if f"{catalog.PREFIX}{name}" not in catalog.metrics():
+            assert all(name in one.names for one in found)
 
 
 def test_an_origin_names_the_line_of_the_dialect_that_says_so():
@@ -64,7 +98,7 @@ def test_what_an_engine_cannot_give_has_its_reason():
 
 
 def test_a_metric_of_our_own_has_no_origin_in_an_engine():
-    assert explain("burnmeter_gpu_power_watts").origins == ()
+    assert told("burnmeter_gpu_power_watts") == {"gpu_power_watts": []}
 
 
 def test_a_word_that_is_nothing_is_answered_with_what_is_near():

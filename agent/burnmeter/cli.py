@@ -26,6 +26,7 @@ from burnmeter.config import Config
 from burnmeter.doctor import findings
 from burnmeter.errors import BurnmeterError, ConfigError, PageError
 from burnmeter.explanation import explain as explain_metric
+from burnmeter.explanation import unused
 from burnmeter.export import snapshot_json, terminal
 from burnmeter.export.server import Limits, Server
 from burnmeter.export.web import application
@@ -355,9 +356,13 @@ def explain(metric: str, engine: str | None) -> None:
     try:
         found = explain_metric(metric, engine)
     except KeyError as error:
+        titles = ", ".join(unused(metric))
+        if titles:
+            click.echo(f"`{metric}` of {titles}: known, not used")
+            return
         near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
         fail(f"`{metric}` is not a metric of burnmeter, nor an engine's{near}")
-    click.echo(reports.explanation(found), nl=False)
+    click.echo("\n".join(map(reports.explanation, found)), nl=False)
 
 
 @main.command(

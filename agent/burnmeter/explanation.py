@@ -2,7 +2,9 @@
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from burnmeter import catalog
@@ -35,17 +37,39 @@ class Explanation:
     origins: tuple[Origin, ...]
 
 
-def explain(word: str, engine: str | None = None) -> Explanation:
+def explain(word: str, engine: str | None = None) -> tuple[Explanation, ...]:
     """By our full name, our short name, or an engine's own name. Raises KeyError with what is near.
 
     `engine`: only where this one has it from.
 
-    `burnmeter_ttft_seconds`, `ttft_seconds`, `ttft` and `vllm:time_to_first_token_seconds` are one.
+    `burnmeter_ttft_seconds`, `ttft_seconds`, `TTFT` and `vllm:time_to_first_token_seconds` are one.
+    An engine's own name may feed several of ours, and is told of the engines that have it.
     """
-    metric = _find(word)
+    known, ours = catalog.metrics(), _ours(word)
+    if ours is not None:
+        return (_explained(ours, load_all() if engine is None else (engine,)),)
+    for name in _spellings(word):
+        fed = _by_engine_name().get(name)
+        if fed is not None:
+            asked = {metric: engines if engine is None else (engine,) for metric, engines in fed}
+            return tuple(_explained(known[metric], engines) for metric, engines in asked.items())
+    raise KeyError(", ".join(f"`{name}`" for name in _near(word)))
+
+
+def unused(word: str) -> tuple[str, ...]:
+    """Titles of the engines whose own name it is, where we know it and make nothing of it."""
+    return tuple(
+        dialect.title
+        for dialect in load_all().values()
+        if word.startswith(dialect.prefixes)
+        and any(dialect.is_ignored(name) for name in _spellings(word))
+    )
+
+
+def _explained(metric: Metric, engines: Iterable[str]) -> Explanation:
     origins: tuple[Origin, ...] = ()
     if metric.group in catalog.VANTAGES:
-        asked = load_all().values() if engine is None else (load_all()[engine],)
+        asked = (load_all()[engine] for engine in engines)
         seen_there = (dialect for dialect in asked if metric.group in vantages(dialect))
         origins = tuple(_origin(dialect, metric.plain_measure) for dialect in seen_there)
     return Explanation(metric=metric, origins=origins)
@@ -57,17 +81,19 @@ def vantages(dialect: Dialect) -> set[str]:
     return {dialect.vantage} | {role.vantage for role in roles}
 
 
-def _find(word: str) -> Metric:
-    metrics = catalog.metrics()
-    for name in (word, catalog.PREFIX + word, f"{catalog.PREFIX}{word}_seconds"):
+def _ours(word: str) -> Metric | None:
+    metrics, lower = catalog.metrics(), word.lower()
+    for name in (lower, catalog.PREFIX + lower, f"{catalog.PREFIX}{lower}_seconds"):
         for ending in ("", "_total"):
             if name + ending in metrics:
                 return metrics[name + ending]
-    ours = _by_engine_name()
-    for ending in ("", "_total"):
-        if word + ending in ours:
-            return metrics[ours[word + ending]]
-    raise KeyError(", ".join(f"`{name}`" for name in _near(word)))
+    return None
+
+
+def _spellings(word: str) -> tuple[str, ...]:
+    """An engine's name as dialects may have it: a counter's family, a line of a histogram."""
+    lines = (word.removesuffix(line) for line in ("_bucket", "_sum", "_count"))
+    return (word, f"{word}_total", *(name for name in lines if name != word))
 
 
 def _near(word: str) -> list[str]:
@@ -97,15 +123,25 @@ def _short(metric: Metric) -> str:
     return metric.measure.removesuffix("_seconds").removesuffix("_total")
 
 
-def _by_engine_name() -> dict[str, str]:
-    """An engine's name -> ours, in full."""
+@cache
+def _by_engine_name() -> Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """An engine's name -> what it feeds, in full, each with the engines of which that is so."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for dialect in load_all().values():
+        for measure in dialect.measures.values():
+            ours = catalog.PREFIX + catalog.seen_from(dialect.vantage, measure.name)
+            for name in _names(measure):
+                found.setdefault(name, {}).setdefault(ours, []).append(dialect.engine)
     return {
-        name: catalog.PREFIX + catalog.seen_from(dialect.vantage, measure.name)
-        for dialect in load_all().values()
-        for measure in dialect.measures.values()
-        for rule in measure.rules
-        for name in (*rule.names, *rule.sum, *rule.count)
+        name: tuple((ours, tuple(engines)) for ours, engines in fed.items())
+        for name, fed in found.items()
     }
+
+
+def _names(measure: Measure) -> tuple[str, ...]:
+    """Every engine's name that one of its rules asks for, once."""
+    names = (n for rule in measure.rules for n in (*rule.names, *rule.sum, *rule.count))
+    return tuple(dict.fromkeys(names))
 
 
 def _origin(dialect: Dialect, name: str) -> Origin:
@@ -124,7 +160,7 @@ def _origin(dialect: Dialect, name: str) -> Origin:
     return Origin(
         engine=dialect.engine,
         place=f"dialects/{measure.place}",
-        names=tuple(dict.fromkeys(n for r in measure.rules for n in (*r.names, *r.sum, *r.count))),
+        names=_names(measure),
         formula=formula(measure),
         observed=measure.observed,
         means=measure.means,

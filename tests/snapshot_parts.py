@@ -178,6 +178,7 @@ def target(name: str = "vllm-8000", **changes: Any) -> TargetView:
         version="0.10.2",
         model=LLAMA,
         engine_model="meta-llama/Llama-3.3-70B-Instruct",
+        models={LLAMA: "meta-llama/Llama-3.3-70B-Instruct"},
         is_up=True,
         is_stalled=False,
         is_stale=False,
@@ -191,7 +192,11 @@ def target(name: str = "vllm-8000", **changes: Any) -> TargetView:
         body_bytes=54_210,
         pid=4100,
     )
-    return replace(value, **changes)
+    changed = replace(value, **changes)
+    if "model" in changes and "models" not in changes:
+        words = {} if changed.model is None else {changed.model: changed.engine_model or ""}
+        changed = replace(changed, models=words)
+    return changed
 
 
 def source(name: str = "gpus", **changes: Any) -> SourceView:

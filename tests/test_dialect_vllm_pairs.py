@@ -158,12 +158,12 @@ def test_objectives_of_a_pair_are_judged_once_and_what_neither_sees_is_not_judge
     state = served()
 
     def valid(name: str) -> float:
-        ledger = state.ledgers[name, "llama"]
+        ledger = state.kept[name, "llama"].ledger
         return ledger[-1].valid if ledger else 0.0
 
     assert (valid("errors"), valid("queue"), valid("ttft")) == (4, 4, 0)
-    assert state.unmeasured["errors", "llama"] is None
-    why = state.unmeasured["ttft", "llama"]
+    assert state.kept["errors", "llama"].unmeasured is None
+    why = state.kept["ttft", "llama"].unmeasured
     assert why is not None
     assert why.endswith("which a gateway or a probe does")
 
@@ -171,7 +171,7 @@ def test_objectives_of_a_pair_are_judged_once_and_what_neither_sees_is_not_judge
 def test_half_a_pair_alone_says_what_the_other_half_counts() -> None:
     alone = served(with_decode=False)
     assert total(alone, "requests_total") == 0
-    why = alone.unmeasured["errors", "llama"]
+    why = alone.kept["errors", "llama"].unmeasured
     assert why is not None
     assert "another page counts it for the same requests" in why
     assert total(served(with_prefill=False), "requests_total", outcome="ok") == 4

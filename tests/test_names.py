@@ -96,6 +96,34 @@ def test_a_name_is_cut_where_it_is_longer_than_any_that_may_be_set() -> None:
     assert name == "m" * (names.LONGEST - 1) + "…"
 
 
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("a\\nINFO forged", r"a\x0aINFO forged"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\x7f\x9b", r"a\x7f\x9b"),
+        ("a\u202ecba", r"a\u202ecba"),
+        ("Qwen/Größe 模型", "Qwen/Größe 模型"),
+    ],
+)
+def test_a_name_steers_neither_a_terminal_nor_a_log(word: str, name: str) -> None:
+    """Of a page, a command line and a list of models alike; `\\n` is how a page writes a new line."""
+    (one,) = Node().tick({A: crowd(0.0, word)}).watched.values()
+
+    assert one.models == (name,)
+    assert views.target_view(one, 0.0).engine_model == name
+
+
+def test_a_name_on_a_command_line_is_made_visible_before_a_page_was_read() -> None:
+    started = replace(A, served_model="a\x1b[2J")
+
+    assert Node().tick({started: REFUSED}).watched["a"].models == (r"a\x1b[2J",)
+
+
+def test_what_was_made_visible_stays_as_it_is() -> None:
+    assert names.visible(names.visible("a\x00\x1b")) == r"a\x00\x1b"
+
+
 def test_models_whose_names_begin_alike_for_too_long_are_one() -> None:
     node = Node()
     for tokens in (0.0, 4.0):
@@ -138,7 +166,8 @@ def test_names_that_change_all_the_time_leave_no_more_behind_than_places(every: 
         )
         assert len(named(state)) <= MOST + 2  # and those that left within this very tick
         assert len(state.purse.spends) <= 3 * (MOST + 2)
-        assert len(state.ledgers) <= 2 * len(OBJECTIVES)
+        assert len(state.shown) <= 2 * len(OBJECTIVES)
+        assert len(state.kept) <= (MOST + 2) * len(OBJECTIVES)
         assert len(frame.history) <= 2
         assert len(state.watched["a"].names_held) <= MOST + 1
         seconds, joules, dollars = spent(state)

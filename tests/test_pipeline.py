@@ -121,7 +121,7 @@ def test_a_listed_target_that_never_answered_is_watched_and_named() -> None:
     state = Node(objective("availability")).tick({A: REFUSED})
 
     assert [one.is_down for one in state.watched.values()] == [True]
-    assert list(state.ledgers) == [("availability", "a")]
+    assert list(state.shown) == [("availability", "a")]
 
 
 def test_a_found_target_that_is_gone_stays_for_an_hour_and_then_vanishes_with_its_totals() -> None:
@@ -191,7 +191,7 @@ def test_an_objective_adds_up_all_targets_of_its_model() -> None:
     node.tick({A: vllm(ok=5), B: vllm(ok=7)})
     node.tick({A: vllm(ok=6), B: vllm(ok=9)})
 
-    assert node.state.ledgers["errors", "llama"][-1].valid == 3.0
+    assert node.state.kept["errors", "llama"].ledger[-1].valid == 3.0
 
 
 def test_an_objective_for_one_model_is_not_about_another() -> None:
@@ -200,7 +200,7 @@ def test_an_objective_for_one_model_is_not_about_another() -> None:
 
     state = node.tick({A: vllm(model="llama"), B: vllm(model="qwen")})
 
-    assert list(state.ledgers) == [("availability", "qwen")]
+    assert list(state.shown) == [("availability", "qwen")]
 
 
 def test_what_one_of_two_targets_cannot_say_is_missing_in_the_whole() -> None:
@@ -209,8 +209,8 @@ def test_what_one_of_two_targets_cannot_say_is_missing_in_the_whole() -> None:
 
     state = node.tick({replace(A, model="m"): vllm(), replace(B, model="m"): HTML})
 
-    assert state.ledgers["availability", "m"][-1].measured_seconds == 5.0
-    assert state.unmeasured["availability", "m"] == "b: a web page, not metrics"
+    assert state.kept["availability", "m"].ledger[-1].measured_seconds == 5.0
+    assert state.kept["availability", "m"].unmeasured == "b: a web page, not metrics"
 
 
 def test_nothing_is_missing_of_a_dead_target() -> None:
@@ -221,8 +221,8 @@ def test_nothing_is_missing_of_a_dead_target() -> None:
 
     state = node.tick({A: vllm(ok=7), B: REFUSED})
 
-    assert state.ledgers["errors", "llama"][-1].valid == 2.0
-    assert state.unmeasured["errors", "llama"] is None
+    assert state.kept["errors", "llama"].ledger[-1].valid == 2.0
+    assert state.kept["errors", "llama"].unmeasured is None
 
 
 def test_time_that_nobody_watched_has_its_own_reason() -> None:
@@ -231,7 +231,7 @@ def test_time_that_nobody_watched_has_its_own_reason() -> None:
 
     state = node.tick({A: vllm()})
 
-    assert state.unmeasured["availability", "llama"] == "a: it was not watched for a while"
+    assert state.kept["availability", "llama"].unmeasured == "a: it was not watched for a while"
 
 
 def test_an_engine_that_counts_no_requests_and_dies_has_no_error_rate() -> None:
@@ -241,8 +241,8 @@ def test_an_engine_that_counts_no_requests_and_dies_has_no_error_rate() -> None:
 
     state = node.tick({A: REFUSED})
 
-    assert state.ledgers["errors", "a"][-1].valid == 0.0
-    assert state.unmeasured["errors", "a"] == "a: nothing listens"
+    assert state.kept["errors", "a"].ledger[-1].valid == 0.0
+    assert state.kept["errors", "a"].unmeasured == "a: nothing listens"
     assert node.total("requests_total", outcome="lost") == 3.0
 
 
@@ -250,7 +250,7 @@ def test_requests_lost_by_a_death_are_failures_that_nobody_is_sure_of() -> None:
     node = Node(objective("errors"))
     node.tick({A: vllm(ok=5, running=3)})
 
-    mark = node.tick({A: REFUSED}).ledgers["errors", "llama"][-1]
+    mark = node.tick({A: REFUSED}).kept["errors", "llama"].ledger[-1]
 
     assert mark[1:4] == (3.0, 0.0, 3.0)
     assert node.total("requests_total", outcome="lost", counted_by="estimate") == 3.0

@@ -32,7 +32,7 @@ def test_a_page_that_stands_still_while_its_gpu_works_is_not_believed_for_long()
 
     assert node.state.watched["a"].is_stale
     assert kinds(node) == ["up", "stale"]
-    assert set(node.state.unmeasured.values()) == {f"a: {STALE}"}
+    assert {kept.unmeasured for kept in node.state.kept.values()} == {f"a: {STALE}"}
 
 
 def test_a_page_that_moves_again_is_believed_again() -> None:
@@ -43,7 +43,7 @@ def test_a_page_that_moves_again_is_believed_again() -> None:
 
     assert not node.state.watched["a"].is_stale
     assert kinds(node) == ["up", "stale", "fresh"]
-    assert node.state.unmeasured == {("availability", "llama"): None}
+    assert node.state.kept["availability", "llama"].unmeasured is None
 
 
 def test_an_idle_engine_whose_gpu_rests_is_believed() -> None:
@@ -103,7 +103,8 @@ def test_an_engine_that_says_it_is_not_well_is_ill_at_once_until_it_says_otherwi
 
     assert said == [None, DEAD.text, DEAD.text, None]
     assert kinds(node) == ["up", "sick", "well"]
-    (ledger,) = node.state.ledgers.values()
+    (kept,) = node.state.kept.values()
+    ledger = kept.ledger
     assert (ledger[-1].valid, ledger[-1].good_lower) == (15.0, 5.0)
 
 

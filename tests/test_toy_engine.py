@@ -64,5 +64,5 @@ def test_its_numbers_reach_models_and_objectives() -> None:
     state = node.tick({A: read_page(TEXT)})
 
     assert node.total("requests_total", outcome="ok", model="toy-1b") == 30.0
-    (ledger,) = [found for (name, _), found in state.ledgers.items() if name == "errors"]
+    (ledger,) = [kept.ledger for (name, _), kept in state.kept.items() if name == "errors"]
     assert (ledger[-1].valid, ledger[-1].good_lower) == (30.0, 30.0)

@@ -174,7 +174,8 @@ class Story:
 
 def valid(node: Node, model: str = "chat") -> float:
     """Requests that the error rate has counted."""
-    ledger = node.state.ledgers.get(("errors", model))
+    kept = node.state.kept.get(("errors", model))
+    ledger = kept.ledger if kept is not None else None
     return ledger[-1].valid if ledger else 0.0
 
 
@@ -247,7 +248,7 @@ def test_no_total_and_no_ledger_ever_falls_and_gpu_time_adds_up(history: list[St
         state = story.node.state
         now: dict[object, float] = dict(state.counters)
         # Until its page is read the gateway's model is called after the target.
-        ledgers = {name: marks for name, marks in state.ledgers.items() if name[1] == "chat"}
+        ledgers = {name: one.ledger for name, one in state.shown.items() if name[1] == "chat"}
         now |= {(name, "valid"): marks[-1].valid for name, marks in ledgers.items()}
         now |= {(name, "good"): marks[-1].good_lower for name, marks in ledgers.items()}
         measured = [marks[-1].measured_seconds for marks in ledgers.values()]
@@ -271,11 +272,11 @@ def test_an_engine_that_refused_once_and_lives_on_does_not_count_again_what_its_
     node.tick({FIRST: REFUSED, GATEWAY: litellm(ok=9)})
     node.tick({FIRST: vllm(ok=12), GATEWAY: litellm(ok=12)})
     assert valid(node) == 7.0
-    assert node.state.sources["errors", "chat"] == "gateway"
+    assert node.state.kept["errors", "chat"].source == "gateway"
 
     node.tick({FIRST: vllm(ok=13), GATEWAY: litellm(ok=13)})
     assert valid(node) == 8.0
-    assert node.state.sources["errors", "chat"] == "engine"
+    assert node.state.kept["errors", "chat"].source == "engine"
 
 
 def test_that_a_gateway_has_counted_is_not_forgotten_at_a_look_that_it_missed() -> None:
@@ -296,7 +297,7 @@ def test_a_gateway_that_was_silent_while_its_engine_counted_begins_with_its_next
     node.tick({FIRST: vllm(ok=5), GATEWAY: SLOW})
     node.tick({FIRST: REFUSED, GATEWAY: litellm(ok=5, failed=2)})
     assert valid(node) == 5.0
-    assert node.state.unmeasured["errors", "chat"] == "first: nothing listens"
+    assert node.state.kept["errors", "chat"].unmeasured == "first: nothing listens"
 
     node.tick({FIRST: REFUSED, GATEWAY: litellm(ok=5, failed=9)})
     assert valid(node) == 12.0
@@ -320,7 +321,7 @@ def test_targets_of_different_paces_have_not_measured_more_time_than_there_was()
         other = replace(PROBE, name="other", least_interval_seconds=None)
         looks(node, {other: probe(ok=number, failed=0, started=1001.0), PROBE: slow})
 
-    assert node.state.ledgers["errors", "chat"][-1].measured_seconds == 30.0
+    assert node.state.kept["errors", "chat"].ledger[-1].measured_seconds == 30.0
     assert valid(node) == 12.0
 
 
@@ -333,9 +334,9 @@ def test_a_gateway_that_has_answered_nobody_well_has_an_error_rate() -> None:
     node.tick({GATEWAY: read_page(f"{total}{{{who}}} 7\n")})
     node.tick({GATEWAY: read_page(f"{total}{{{who}}} 16\n")})
 
-    ledger = node.state.ledgers["errors", "chat"][-1]
+    ledger = node.state.kept["errors", "chat"].ledger[-1]
     assert (ledger.valid, ledger.good_upper) == (16.0, 0.0)
-    assert node.state.unmeasured["errors", "chat"] is None
+    assert node.state.kept["errors", "chat"].unmeasured is None
     assert node.total("gateway_requests_total", outcome="ok") == 0.0
 
 
@@ -408,12 +409,13 @@ def test_a_model_that_is_renamed_again_and_again_counts_once_and_leaves_no_objec
     node.tick({one: vllm(ok=count)})
     for more, name in history:
         count += more
-        before = dict(node.state.ledgers)
+        before = dict(node.state.kept)
         said = About(models=(ServedModel(name, "llama", None),)) if name else None
         read = reading(node.at, name="engine")._replace(about=said)
         node.look({one: (read, vllm(ok=count))})
-        [(key, ledger)] = node.state.ledgers.items()
-        counted += ledger[-1].valid - (before[key][-1].valid if key in before else 0.0)
+        [(key, kept)] = node.state.shown.items()
+        old = before[key].ledger[-1].valid if key in before else 0.0
+        counted += kept.ledger[-1].valid - old
 
     assert node.total("requests_total") == count - 5
     assert counted == count - 5
@@ -467,8 +469,8 @@ def test_a_gateway_of_more_models_than_find_a_place_counts_every_request_once() 
     most = node.settings.terms.models_per_target
     assert node.total("gateway_requests_total") == 1500.0
     assert node.total("gateway_requests_total", model="other") == 3.0 * (500 - most)
-    assert len(node.state.ledgers) == most + 1
-    assert sum(marks[-1].valid for marks in node.state.ledgers.values()) == 1500.0
+    assert len(node.state.shown) == most + 1
+    assert sum(one.ledger[-1].valid for one in node.state.shown.values()) == 1500.0
 
 
 def test_rates_per_second_speak_for_no_more_than_two_intervals_of_a_gap() -> None:

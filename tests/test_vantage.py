@@ -50,13 +50,13 @@ def litellm(*, ok: int = 0, failed: int = 0, slow: int = 0) -> Page:
 
 def burned(node: Node, indicator: str, model: str = "chat") -> tuple[float, float, float]:
     """Valid events, good at least, good at most."""
-    mark = node.state.ledgers[indicator, model][-1]
+    mark = node.state.kept[indicator, model].ledger[-1]
     return mark.valid, mark.good_lower, mark.good_upper
 
 
 def source(node: Node, indicator: str, model: str = "chat") -> str | None:
     """Who counted at the last tick."""
-    return node.state.sources[indicator, model]
+    return node.state.kept[indicator, model].source
 
 
 # --- both there ----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_what_nobody_counts_is_not_measured_for_the_engines_reason() -> None:
     node.tick({ENGINE: llamacpp(), GATEWAY: litellm()})
     node.tick({ENGINE: llamacpp(tokens=80), GATEWAY: litellm(ok=8)})
 
-    assert node.state.unmeasured["queue", "chat"] == "engine: llama.cpp measures no queue time"
+    assert node.state.kept["queue", "chat"].unmeasured == "engine: llama.cpp measures no queue time"
     assert source(node, "queue") is None
 
 
@@ -163,7 +163,7 @@ def test_an_engine_that_is_only_silent_keeps_its_vantage(failure: Failure) -> No
     node.tick({ENGINE: vllm(ok=5), GATEWAY: litellm(ok=5)})
     node.tick({ENGINE: failure, GATEWAY: litellm(ok=9)})
     assert source(node, "errors") is None
-    assert node.state.unmeasured["errors", "chat"] == f"engine: {failure.message}"
+    assert node.state.kept["errors", "chat"].unmeasured == f"engine: {failure.message}"
 
     node.tick({ENGINE: vllm(ok=12), GATEWAY: litellm(ok=12)})
     assert burned(node, "errors") == (7.0, 7.0, 7.0)
@@ -196,7 +196,7 @@ def test_a_dead_gateway_is_why_nobody_counts_what_its_engine_cannot() -> None:
     node.tick({ENGINE: llamacpp(), GATEWAY: litellm()})
     node.tick({ENGINE: llamacpp(tokens=9), GATEWAY: REFUSED})
 
-    assert node.state.unmeasured["errors", "chat"] == "gateway: nothing listens"
+    assert node.state.kept["errors", "chat"].unmeasured == "gateway: nothing listens"
     assert burned(node, "availability") == (5.0, 5.0, 5.0)
 
 
@@ -208,9 +208,9 @@ def test_a_gateway_that_was_never_read_takes_nothing_from_its_engines(role: str)
     for ok in (5, 8):
         node.tick({ENGINE: vllm(ok=ok), locked: Failure("unauthorised", "a key is needed")})
 
-    assert node.state.unmeasured["errors", "chat"] is None
+    assert node.state.kept["errors", "chat"].unmeasured is None
     assert burned(node, "errors") == (3.0, 3.0, 3.0)
-    assert node.state.unmeasured["availability", "chat"] is None
+    assert node.state.kept["availability", "chat"].unmeasured is None
 
 
 def test_a_gateway_without_successes_has_no_error_rate_and_says_why() -> None:
@@ -221,7 +221,7 @@ def test_a_gateway_without_successes_has_no_error_rate_and_says_why() -> None:
     for page in pages_:
         node.tick({ENGINE: llamacpp(), GATEWAY: page})
 
-    assert "counts no requests" in (node.state.unmeasured["errors", "chat"] or "")
+    assert "counts no requests" in (node.state.kept["errors", "chat"].unmeasured or "")
     assert node.total("gateway_requests_total", outcome="error") == 4.0
 
 
@@ -285,7 +285,7 @@ def test_a_probe_is_no_stand_in_for_the_engine_that_can_tell() -> None:
     node.tick({ENGINE: vllm(ok=5), OTHER: llamacpp(tokens=30), PROBE: probed(ok=1)})
 
     assert burned(node, "errors") == (5.0, 5.0, 5.0)
-    assert node.state.unmeasured["errors", "chat"] is not None
+    assert node.state.kept["errors", "chat"].unmeasured is not None
 
 
 def test_a_probe_that_rests_takes_nothing_from_one_that_counts() -> None:
@@ -295,7 +295,7 @@ def test_a_probe_that_rests_takes_nothing_from_one_that_counts() -> None:
     node.tick({PROBE: RESTING, second: probed(ok=3, failed=1)})
 
     assert burned(node, "errors") == (4.0, 3.0, 3.0)
-    assert node.state.unmeasured["errors", "chat"] is None
+    assert node.state.kept["errors", "chat"].unmeasured is None
 
 
 def test_a_model_whose_only_probe_rests_is_not_measured_and_says_why() -> None:
@@ -303,7 +303,7 @@ def test_a_model_whose_only_probe_rests_is_not_measured_and_says_why() -> None:
     node.tick({PROBE: probed()})
     node.tick({PROBE: RESTING})
 
-    assert node.state.unmeasured["errors", "chat"] == f"probe: {RESTING.message}"
+    assert node.state.kept["errors", "chat"].unmeasured == f"probe: {RESTING.message}"
 
 
 def test_events_are_kept_by_who_counted_them_and_sum_to_the_whole() -> None:
@@ -313,7 +313,33 @@ def test_events_are_kept_by_who_counted_them_and_sum_to_the_whole() -> None:
     node.tick({ENGINE: REFUSED, GATEWAY: litellm(ok=5, failed=2)})
     node.tick({ENGINE: REFUSED, GATEWAY: litellm(ok=5, failed=3)})
 
-    tallies = node.state.tallies["errors", "chat"]
+    tallies = node.state.kept["errors", "chat"].tallies
     assert set(tallies) == {"engine", "gateway"}
     assert tallies["engine"].valid == 5.0
     assert sum(tally.valid for tally in tallies.values()) == burned(node, "errors")[0]
+
+
+def test_a_model_that_leaves_its_page_for_a_while_keeps_its_budget() -> None:
+    """A gateway that starts anew names no model before its first request."""
+    node = Node(objective("errors"))
+    node.tick({GATEWAY: litellm()})
+    node.tick({GATEWAY: litellm(ok=5, failed=5)})
+    empty = read_page("# TYPE litellm_proxy_total_requests_metric_total counter\n")
+    away = node.tick({GATEWAY: empty})
+    node.tick({GATEWAY: empty})
+    back = node.tick({GATEWAY: litellm(ok=1)})
+
+    assert ("errors", "chat") not in away.shown
+    assert away.kept["errors", "chat"].is_shelved
+    assert ("errors", "chat") in back.shown
+    assert burned(node, "errors") == (11.0, 6.0, 6.0)
+
+
+def test_a_model_that_stays_away_is_forgotten_with_its_budget() -> None:
+    node = Node(objective("errors"))
+    node.tick({GATEWAY: litellm(ok=5)})
+    empty = read_page("# TYPE litellm_proxy_total_requests_metric_total counter\n")
+    for _ in range(12):
+        state = node.tick({GATEWAY: empty}, every=60.0)
+
+    assert ("errors", "chat") not in state.kept

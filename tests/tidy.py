@@ -29,7 +29,7 @@ ORDER: Final = words(
     __init__ units errors model snapshot located catalog histograms tree prices
     config_rules config_slos config_targets config_probes config
     dialects page choice names planning normalise growth attribution sli slo naming watch
-    vantage staleness pipeline frame recent views
+    vantage staleness ledgers pipeline frame recent views
     explanation inspection doctor
     sources export simulate checkpoint
     reports loop wiring cli __main__
@@ -42,7 +42,7 @@ PURE: Final = frozenset(
         """
         units errors model snapshot histograms tree
         page choice names planning normalise growth attribution sli slo naming watch
-        vantage staleness pipeline frame recent views
+        vantage staleness ledgers pipeline frame recent views
         """
     )
 )
@@ -62,7 +62,7 @@ MIDDLE: Final = frozenset(
     words(
         """
         choice names planning normalise growth attribution sli slo naming watch
-        vantage staleness pipeline frame recent views
+        vantage staleness ledgers pipeline frame recent views
         """
     )
 )

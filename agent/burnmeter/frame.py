@@ -37,14 +37,14 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
             slo.burn(
                 by_name[name],
                 model,
-                ledger,
-                unmeasured=state.unmeasured.get((name, model)),
+                kept.ledger,
+                unmeasured=kept.unmeasured,
                 counts_events=by_name[name].indicator != "availability",
             ),
-            source=state.sources.get((name, model)),
-            tallies=state.tallies.get((name, model), {}),
+            source=kept.source,
+            tallies=kept.tallies,
         )
-        for (name, model), ledger in sorted(state.ledgers.items())
+        for (name, model), kept in sorted(state.shown.items(), key=lambda item: item[0])
         if name in by_name
     )
 

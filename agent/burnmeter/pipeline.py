@@ -8,27 +8,15 @@ are made last, in views.py, from differences of totals.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import inf
 from typing import Final, TypeVar
 
-from burnmeter import (
-    attribution,
-    catalog,
-    growth,
-    histograms,
-    sli,
-    slo,
-    staleness,
-    vantage,
-    watch,
-)
+from burnmeter import attribution, catalog, histograms, ledgers, staleness, watch
 from burnmeter.attribution import Portion, Purse, Tenant
-from burnmeter.dialects import INDICATORS
+from burnmeter.ledgers import Before, Kept
 from burnmeter.model import (
     Failure,
     Gpu,
     GpuReading,
-    Growth,
     Histogram,
     Key,
     Objective,
@@ -37,7 +25,6 @@ from burnmeter.model import (
     ProcessReading,
     Share,
     Spend,
-    Tally,
     Target,
 )
 from burnmeter.page import Page
@@ -45,8 +32,6 @@ from burnmeter.snapshot import Event
 from burnmeter.watch import Look, Terms, Watched
 
 EVENTS_KEPT: Final = 100
-MEASURES: Final = {**INDICATORS, sli.ERRORS: vantage.FAILED}
-"""Indicator -> the measure that it needs; availability needs none."""
 T = TypeVar("T")
 
 
@@ -87,14 +72,8 @@ class State:
     watched: Mapping[str, Watched] = field(default_factory=dict)
     counters: Mapping[Key, float] = field(default_factory=dict)
     histograms: Mapping[Key, Histogram] = field(default_factory=dict)
-    ledgers: Mapping[tuple[str, str], slo.Ledger] = field(default_factory=dict)
-    unmeasured: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
-    sources: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
-    """(objective, model) -> who counted its events at the last tick; see model.Burn."""
-    tallies: Mapping[tuple[str, str], Mapping[str, Tally]] = field(default_factory=dict)
-    """(objective, model) -> source -> what it has counted since first sight."""
-    counted: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
-    """(objective, model) -> each vantage that has counted -> after when it was last read for it."""
+    kept: Mapping[tuple[str, str], Kept] = field(default_factory=dict)
+    """(objective, model) -> what it has come to."""
     purse: Purse = field(default_factory=Purse)
     gpus: Mapping[str, Gpu] = field(default_factory=dict)
     """Every GPU ever seen, as last seen: it is paid for whether or not the driver answers."""
@@ -104,6 +83,11 @@ class State:
     processes: Mapping[int, Process] = field(default_factory=dict)
     past: tuple[Past, ...] = ()
     events: tuple[Event, ...] = ()
+
+    @property
+    def shown(self) -> Mapping[tuple[str, str], Kept]:
+        """What is kept of the models that some page names now."""
+        return {name: one for name, one in self.kept.items() if not one.is_shelved}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +117,12 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     )
     counters, hists = _totals(state, looks)
     xids, xid_readings, xid_events = _xids(state, gpus.values())
-    kept = _ledgers(state, looks.values(), readings.at_seconds, settings.objectives)
+    kept = ledgers.keep(
+        Before(state.kept, state.watched, state.at_seconds),
+        looks.values(),
+        readings.at_seconds,
+        settings.objectives,
+    )
     now = replace(
         state,
         at_seconds=readings.at_seconds,
@@ -141,11 +130,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         watched={name: found.watched for name, found in looks.items()},
         counters=counters,
         histograms=hists,
-        ledgers={name: one.ledger for name, one in kept.items()},
-        unmeasured={name: one.unmeasured for name, one in kept.items()},
-        sources={name: one.source for name, one in kept.items()},
-        tallies={name: one.tallies for name, one in kept.items()},
-        counted={name: one.counted for name, one in kept.items()},
+        kept=kept,
         purse=purse,
         gpus=gpus,
         portions=portions,
@@ -272,163 +257,6 @@ def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past
     oldest = now.at_seconds - recent_seconds
     kept = [old for old in past if old.at_seconds >= oldest - 1e-6]
     return (*kept, mark)
-
-
-# --- objectives ----------------------------------------------------------------------------------
-
-
-def concerns(objective: Objective, model: str) -> bool:
-    """Whether an objective is about a model."""
-    return all(value == model for name, value in objective.match if name == "model")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What one objective on one model has come to."""
-
-    ledger: slo.Ledger
-    unmeasured: str | None
-    source: str | None
-    tallies: Mapping[str, Tally]
-    counted: Mapping[str, float]
-
-
-def _ledgers(
-    state: State, looks: Iterable[Look], at_seconds: float, objectives: Sequence[Objective]
-) -> dict[tuple[str, str], Kept]:
-    by_model: dict[str, list[Look]] = {}
-    for found in looks:
-        # Split once: models that each look through all growth take the square of it.
-        grown = growth.by_model(found.growth) if found.growth is not None else {}
-        for model in found.watched.models:
-            by_model.setdefault(model, []).append(replace(found, growth=grown.get(model)))
-    kept: dict[tuple[str, str], Kept] = {}
-    for objective in objectives:
-        for model, of_model in by_model.items():
-            if concerns(objective, model):
-                name = objective.name, model
-                kept[name] = _keep(state, objective, model, of_model, at_seconds)
-    return kept
-
-
-def _keep(
-    state: State, objective: Objective, model: str, looks: Sequence[Look], at_seconds: float
-) -> Kept:
-    name = objective.name, model
-    ledger, tallies = state.ledgers.get(name, ()), state.tallies.get(name, {})
-    measure = MEASURES.get(objective.indicator)
-    counted = state.counted.get(name, {})
-    asked = _asked(state, looks, counted) if measure is not None else looks
-    source = vantage.best([found.watched for found in asked], measure)
-    here = [found for found in asked if found.watched.vantage == source]
-    awake = [found for found in here if not found.is_resting]
-    if not awake and ledger:
-        return Kept(
-            ledger=ledger,
-            unmeasured=state.unmeasured.get(name),
-            source=state.sources.get(name),
-            tallies=tallies,
-            counted=counted,
-        )
-    # Of a prefill and a decode worker only one counts a request that both have seen.
-    own = [found for found in awake if not vantage.leaves_out(found.watched, measure)]
-    tally, seconds, unmeasured = _sum(objective, model, own or awake)
-    if ledger and len({found.watched.target.least_interval_seconds for found in here}) > 1:
-        # Who is read more often has measured most of that time already.
-        seconds = min(seconds, at_seconds - ledger[-1].at_seconds)
-    if tally is not None and source is not None:
-        # All that is read in this tick is read after the one before.
-        after = state.at_seconds if state.at_seconds is not None else -inf
-        counted = {**counted, source: after}
-    if objective.indicator == sli.ERRORS and source == "engine":
-        source = _witness(model, own)
-    if tally is not None and source is not None:
-        tallies = {**tallies, source: _plus(tallies.get(source), tally)}
-    return Kept(
-        ledger=slo.record(ledger, at_seconds, tally, seconds),
-        unmeasured=unmeasured,
-        source=source if tally is not None else None,
-        tallies=tallies,
-        counted=counted,
-    )
-
-
-def _plus(so_far: Tally | None, more: Tally) -> Tally:
-    return more if so_far is None else Tally(*map(sum, zip(so_far, more, strict=True)))
-
-
-def _asked(state: State, looks: Sequence[Look], counted: Mapping[str, float]) -> Sequence[Look]:
-    """Who may count now: whose page says only what nobody at another vantage has counted yet.
-
-    One that was not read while another counted begins with its next look; if nobody is left, this
-    one tells nothing.
-    """
-    able = [
-        found
-        for found in looks
-        if all(
-            _tells_only_after(state, found, after)
-            for at, after in counted.items()
-            if at != found.watched.vantage
-        )
-    ]
-    return able or [replace(found, growth=None) for found in looks]
-
-
-def _tells_only_after(state: State, found: Look, at_seconds: float) -> bool:
-    """Whether all that grew on a target did so after it was read, and that after `at_seconds`."""
-    grown, now = found.growth, found.watched
-    if grown is None:
-        return True
-    was = state.watched.get(now.target.name)
-    if grown.is_first_sight or was is None or now.looked_at_seconds is None:
-        return False
-    if grown.is_restart and was.failure is not None and was.failure.kind in watch.DEAD_KINDS:
-        return True  # It began after the last look, at which it was dead.
-    return now.looked_at_seconds - grown.seconds > at_seconds
-
-
-def _witness(model: str, looks: Iterable[Look]) -> str | None:
-    """engine, or http where the engine itself counts no outcome."""
-    counts: dict[tuple[str, str], float] = {}
-    for found in looks:
-        counts |= sli.outcomes(model, found.growth.counters) if found.growth else {}
-    return sli.witness_of(counts)
-
-
-def _sum(
-    objective: Objective, model: str, looks: Sequence[Look]
-) -> tuple[Tally | None, float, str | None]:
-    """The tallies of a model's targets together, and why they are not all that there was.
-
-    A dead engine serves nobody, so nothing is missing of it, and what was told to rest is not
-    missed while another counts; one that is alive and cannot say leaves the others' numbers
-    recorded, and the whole not measured.
-    """
-    parts: list[Tally] = []
-    seconds = 0.0
-    dead, missing, resting = None, None, None
-    measure = MEASURES.get(objective.indicator)
-    for found in looks:
-        grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
-        part = None
-        is_able = measure is None or vantage.can_give(found.watched, measure)
-        if is_able and not found.watched.is_stale:
-            part = sli.tally(objective, model, grown, found.slice)
-        if part is not None:
-            parts.append(part)
-            seconds = max(seconds, found.slice.seconds)
-            continue
-        why = watch.unmeasured(found.watched, measure)
-        if found.watched.is_down:
-            dead = dead or why
-        elif found.watched.failure is not None and found.watched.failure.kind == "disabled":
-            resting = resting or why
-        else:
-            missing = missing or why
-    if not parts:
-        return None, 0.0, missing or dead or resting
-    return Tally(*map(sum, zip(*parts, strict=True))), seconds, missing
 
 
 # --- GPUs ----------------------------------------------------------------------------------------

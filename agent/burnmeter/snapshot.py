@@ -103,6 +103,8 @@ class TargetView:
     model: str | None
     engine_model: str | None
     """The engine's own word for the model."""
+    models: Mapping[str, str]
+    """Each model that it serves -> the engine's own words for it; "" if it has none."""
     is_up: bool
     is_stalled: bool | None
     """It holds requests, running or waiting, and nothing moves. None: not known."""

@@ -72,16 +72,9 @@ def _gauge(watched: Sequence[Watched], measure: str, model: str) -> list[float]:
 
 def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str]:
     """The worst of its engines and objectives; a dead or stalled engine needs no window."""
-    for one in watched:
-        if one.is_stalled:
-            return "burning", f"{one.target.name} is stalled: it holds requests and nothing moves"
-        if one.illness is not None:
-            return "burning", f"{one.target.name} is not well: {one.illness}"
-    down = [one for one in watched if one.is_down]
-    if down and len(down) == len(watched):
-        return "burning", f"no engine answers: {_why(down[0])}"
-    if down:
-        return "burning", f"{down[0].target.name} is down: {_why(down[0])}"
+    trouble = _trouble(watched)
+    if trouble is not None:
+        return "burning", trouble
     burning = [burn for burn in burns_ if burn.state == "burning"]
     if burning:
         worst = min(burning, key=lambda burn: SEVEREST_FIRST.index(burn.severity))
@@ -91,6 +84,30 @@ def _state(watched: Sequence[Watched], burns_: Sequence[Burn]) -> tuple[str, str
     if unread:
         return "not_measured", f"{unread[0].target.name} cannot be read: {_why(unread[0])}"
     return _worst(burns_)
+
+
+def _trouble(watched: Sequence[Watched]) -> str | None:
+    """What needs no window: of its engines, else of the gateway before them, else of a probe."""
+    by_vantage = {v: [one for one in watched if one.vantage == v] for v in vantage.NEAREST_FIRST}
+    engines = by_vantage["engine"]
+    if engines and all(one.is_down for one in watched):
+        return f"no engine answers: {_why(engines[0])}"
+    for where, found in by_vantage.items():
+        ill = [text for one in found if (text := _illness(one)) is not None]
+        down = [f"{one.target.name} is down: {_why(one)}" for one in found if one.is_down]
+        for text in (*ill, *down):
+            if where == "engine":
+                return text
+            # A dead gateway is no dead engine, and whoever is woken must know which of them it is.
+            is_all = where == "gateway" and engines and all(one.is_up for one in engines)
+            return f"{where} {text}{'; the engines behind it answer' if is_all else ''}"
+    return None
+
+
+def _illness(one: Watched) -> str | None:
+    if one.is_stalled:
+        return f"{one.target.name} is stalled: it holds requests and nothing moves"
+    return f"{one.target.name} is not well: {one.illness}" if one.illness is not None else None
 
 
 def _worst(burns_: Sequence[Burn]) -> tuple[str, str]:
@@ -247,6 +264,7 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         version=one.page.version if one.page else None,
         model=names.cut(", ".join(one.models)) or None,
         engine_model=names.cut(", ".join(words)) or None,
+        models=_models(one),
         is_up=one.is_up,
         is_stalled=one.is_stalled,
         is_stale=one.is_stale,
@@ -260,6 +278,15 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         body_bytes=one.body_bytes,
         pid=one.target.pid,
     )
+
+
+def _models(one: Watched) -> dict[str, str]:
+    """Each model that it serves -> its own words for it."""
+    words: dict[str, list[str]] = {name: [] for name in one.models}
+    for word, name in (one.plan.models if one.plan else {}).items():
+        if word and name in words and name != names.OVERFLOW:
+            words[name].append(word)
+    return {name: names.cut(", ".join(sorted(found))) for name, found in words.items()}
 
 
 def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:

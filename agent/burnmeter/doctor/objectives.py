@@ -13,8 +13,8 @@ from burnmeter.config_rules import plain
 from burnmeter.dialects import INDICATORS, Dialect, load_all
 from burnmeter.doctor import engines
 from burnmeter.doctor.finding import Finding, Glance
+from burnmeter.ledgers import MEASURES
 from burnmeter.model import Burn, Objective
-from burnmeter.pipeline import MEASURES
 from burnmeter.snapshot import Snapshot, TargetView
 
 WITHIN: Final = "good is known only within bounds"

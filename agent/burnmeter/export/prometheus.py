@@ -95,7 +95,9 @@ def rows(snapshot: Snapshot) -> Iterator[Row]:
 
 def _target(view: TargetView) -> Iterator[Row]:
     who = {"target": view.target}
-    said = {**who, "engine": view.engine or "", "model": view.model or ""}
+    # What is so of a target is so of all its models: of several none is named, and info has them.
+    only = next(iter(view.models)) if len(view.models) == 1 else ""
+    said = {**who, "engine": view.engine or "", "model": only}
     yield "burnmeter_target_up", said, float(view.is_up)
     if view.is_stalled is not None:
         yield "burnmeter_target_stalled", said, float(view.is_stalled)
@@ -109,10 +111,10 @@ def _target(view: TargetView) -> Iterator[Row]:
         "role": view.role or "",
         "vantage": view.vantage or "",
         "version": view.version or "",
-        "engine_model": view.engine_model or "",
         "origin": view.origin,
     }
-    yield "burnmeter_target_info", info, 1.0
+    for model, words in (view.models or {"": ""}).items():
+        yield "burnmeter_target_info", {**info, "model": model, "engine_model": words}, 1.0
     yield "burnmeter_target_read_duration_seconds", who, view.duration_seconds
     yield "burnmeter_target_age_seconds", who, view.age_seconds
     yield "burnmeter_target_page_bytes", who, float(view.body_bytes)

@@ -77,6 +77,20 @@ class Node:
         self.at += every
         return self.state
 
+    def rest(self, *targets: Target, gpus: Sequence[Gpu], table: dict[int, Process]) -> State:
+        """One tick at which it is not time to read these."""
+        readings = Readings(
+            at_seconds=self.at,
+            timestamp_seconds=1000.0 + self.at,
+            targets=targets,
+            pages={},
+            gpus=self._gpus(gpus),
+            processes=self._table(table),
+        )
+        self.state = pipeline.tick(self.state, readings, self.settings)
+        self.at += 5.0
+        return self.state
+
     def _gpus(self, gpus: Sequence[Gpu] | Failure | None) -> GpuReading | None:
         base = GpuReading(at_seconds=self.at, timestamp_seconds=self.at, duration_seconds=0.0)
         if gpus is None:
@@ -124,6 +138,24 @@ def test_a_listed_target_that_never_answered_is_watched_and_named() -> None:
     assert list(state.shown) == [("availability", "a")]
 
 
+@pytest.mark.parametrize("seen", [HTML, read_page("go_threads 5\n")])
+def test_a_page_that_is_no_engines_names_no_model_and_burns_nothing(seen: Seen) -> None:
+    node = Node(objective("availability"))
+
+    state = node.tick({A: seen})
+
+    assert not state.shown
+    assert state.watched["a"].failure is not None
+    assert list(node.tick({A: REFUSED}).shown) == [("availability", "a")]
+
+
+@pytest.mark.parametrize("said", [replace(A, model="chat"), replace(A, served_model="chat")])
+def test_a_model_that_was_named_is_not_measured_while_its_page_cannot_be_read(said: Target) -> None:
+    state = Node(objective("availability")).tick({said: HTML})
+
+    assert list(state.shown) == [("availability", "chat")]
+
+
 def test_a_found_target_that_is_gone_stays_for_an_hour_and_then_vanishes_with_its_totals() -> None:
     node = Node()
     node.tick({FOUND: vllm(tokens=5)})
@@ -136,6 +168,18 @@ def test_a_found_target_that_is_gone_stays_for_an_hour_and_then_vanishes_with_it
     forgotten = node.tick()
     assert not forgotten.watched
     assert not forgotten.counters
+
+
+def test_a_target_that_rests_has_its_gpu_as_its_last_page_said() -> None:
+    slow = replace(A, least_interval_seconds=10.0)
+    node = Node()
+    board, table = [gpu("GPU-0", 10)], processes((10, 1))
+    node.tick({slow: vllm(running=2)}, gpus=board, table=table)
+    for _ in range(2):
+        node.tick({slow: vllm(running=2)}, gpus=board, table=table)
+        node.rest(slow, gpus=board, table=table)
+
+    assert node.states() == {"busy a": 20.0}
 
 
 def test_a_listed_target_that_is_no_longer_listed_vanishes_at_once() -> None:

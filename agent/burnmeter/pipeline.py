@@ -186,6 +186,8 @@ def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
 def _is_busy(found: Look) -> bool | None:
     """Working: requests run, or tokens came. By the engine's word, not by GPU utilisation."""
     running = found.watched.running
+    if found.is_resting and running is not None:
+        return running > 0  # as far as its last page goes
     if not found.watched.is_up or found.growth is None:
         return None
     tokens = [v for key, v in found.growth.counters.items() if key.measure == "tokens_total"]

@@ -7,7 +7,7 @@ client in test_recorded_gateways.py.
 import pytest
 
 from burnmeter.inspection import Inspection, inspect
-from burnmeter.page import read_page
+from burnmeter.page import Page, read_page
 from tests import pages
 from tests.fakes import target
 from tests.test_pipeline import Node
@@ -102,6 +102,28 @@ def test_litellms_word_for_nobodys_model_is_no_model() -> None:
     rows = [f'x_total{{requested_model="{word}",model_group=""}} 1\n' for word in words]
     _, plan = pages.planned("".join(f"litellm_{row}" for row in rows))
     assert plan.models == {"chat": "chat"}
+
+
+def refused(by_word: dict[str, float]) -> Page:
+    """What a proxy answered with 400, by the name that was asked for."""
+    name = "litellm_proxy_total_requests_metric_total"
+    more = 'route="/v1/chat/completions",status_code="400"'
+    rows = [f'{name}{{requested_model="{word}",{more}}} {n}\n' for word, n in by_word.items()]
+    return read_page("".join(rows))
+
+
+@pytest.mark.parametrize("named", [{}, {"chat": 1.0}, {"chat": 1.0, "vision": 2.0}])
+def test_calls_of_a_name_that_litellm_does_not_know_are_counted_as_unknown(
+    named: dict[str, float],
+) -> None:
+    node, gateway = Node(), target("gateway")
+    node.tick({gateway: refused({**named, "other": 0.0, "None": 0.0, "": 0.0})})
+    node.tick({gateway: refused({**named, "other": 3.0, "None": 4.0, "": 5.0})})
+
+    measure = "gateway_requests_total"
+    assert node.total(measure) == node.total(measure, outcome="rejected") == 12.0
+    assert node.total(measure, model="unknown") == 12.0
+    assert "unknown" not in node.state.watched["gateway"].models
 
 
 def test_litellm_is_never_stalled_by_its_own_page_among_the_requests_in_flight() -> None:

@@ -107,7 +107,7 @@ def test_a_name_is_cut_where_it_is_longer_than_any_that_may_be_set() -> None:
     ],
 )
 def test_a_name_steers_neither_a_terminal_nor_a_log(word: str, name: str) -> None:
-    """Of a page, a command line and a list of models alike; `\\n` is how a page writes a new line."""
+    """In a page's text `\\n` is a new line."""
     (one,) = Node().tick({A: crowd(0.0, word)}).watched.values()
 
     assert one.models == (name,)

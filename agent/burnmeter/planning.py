@@ -73,6 +73,8 @@ class Plan:
     """The engine's word for a model -> ours. "" if it has none."""
     beyond: int = 0
     """Models that found no place of their own and are called names.OVERFLOW."""
+    nobodys: str = ""
+    """What carries a word for no model is counted under this name. "": the page has none such."""
 
 
 def family(name: str, types: Mapping[str, str]) -> str:
@@ -116,6 +118,7 @@ class _Planner:
         self.called = called(self.own, dialect)
         self.models: dict[str, str] = {}
         self.beyond = 0
+        self.nobodys = ""
 
     def call(self, name: Namer, admit: Admit) -> None:
         """Decide what the page's models are called."""
@@ -127,6 +130,13 @@ class _Planner:
         places = admit(set(ours.values()))
         self.models = {w: n if n in places else names.OVERFLOW for w, n in ours.items()}
         self.beyond = len(set(ours.values()) - places - {names.OVERFLOW})
+        if any(map(self._is_nobodys, self.own)):
+            self.nobodys = names.cut(name(names.UNKNOWN, False))
+
+    def _is_nobodys(self, labels: Mapping[str, str]) -> bool:
+        """Whether a gateway says of a request that it was for no model that it knows."""
+        is_said = any(name in labels for name in self.dialect.model_labels)
+        return self.dialect.vantage == "gateway" and is_said and not self._word(labels)
 
     def _word(self, labels: Mapping[str, str]) -> str:
         words = (labels[name] for name in self.dialect.model_labels if name in labels)
@@ -135,9 +145,10 @@ class _Planner:
 
     def model(self, labels: Mapping[str, str]) -> str:
         """Our name. A series without the label is its page's only model's, if there is one."""
+        if self._is_nobodys(labels):
+            return self.nobodys
         word = self._word(labels)
-        ours = set(self.models.values())
-        if word == "" and len(ours) == 1:
+        if word == "" and len(ours := set(self.models.values())) == 1:
             return next(iter(ours))
         return self.models.get(word, "")
 
@@ -368,6 +379,7 @@ def plan(
         unknown_families=planner.unknown(),
         models=planner.models,
         beyond=planner.beyond,
+        nobodys=planner.nobodys,
     )
 
 

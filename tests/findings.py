@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from burnmeter import sli
-from burnmeter.inspection import ModelFindings, engine_page, inspect
+from burnmeter.inspection import ModelFindings, inspect
 from burnmeter.model import Key
 from tests import pages
 
@@ -25,7 +25,7 @@ def gauges(text: str) -> dict[str, float]:
 
 def ladder(text: str, measure: str) -> tuple[dict[float, float], float, float | None]:
     """Bound -> cumulative count, of its only part; total; sum."""
-    found = [h for k, h in engine_page(text).histograms.items() if k.measure == measure]
+    found = [h for k, h in pages.engine_page(text).histograms.items() if k.measure == measure]
     ((histogram,),) = [parts.values() for parts in found]
     counts = dict(zip(histogram.bounds, histogram.counts, strict=True))
     return counts, histogram.total, histogram.sum
@@ -34,7 +34,7 @@ def ladder(text: str, measure: str) -> tuple[dict[float, float], float, float | 
 def error_rate(text: str) -> tuple[float, float] | None:
     """At least and at most, of its only model; None: not measured."""
     counters: Mapping[Key, float] = {
-        key: sum(parts.values()) for key, parts in engine_page(text).counters.items()
+        key: sum(parts.values()) for key, parts in pages.engine_page(text).counters.items()
     }
     (model,) = {dict(key.labels)["model"] for key in counters if key.measure == "requests_total"}
     tally = sli.error_tally(sli.outcomes(model, counters))

@@ -4,7 +4,7 @@ import pytest
 
 from burnmeter import watch
 from burnmeter.dialects import load_all
-from burnmeter.inspection import engine_page, inspect
+from burnmeter.inspection import inspect
 from burnmeter.model import Process, Target
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
@@ -89,7 +89,7 @@ def test_trtllm_has_one_duration_of_each_request_and_speculates_by_position() ->
     assert (counts[0.1], counts[0.25], counts[0.5], total, seconds) == (20, 30, 42, 42, 8.4)
     counts, total, seconds = ladder(FULL, "tpot_seconds")
     assert (counts[0.01], counts[0.025], total, seconds) == (20, 42, 42, 0.42)
-    page = pages.summary(engine_page(FULL))["counters"]
+    page = pages.summary(pages.engine_page(FULL))["counters"]
     assert page["speculative_draft_tokens_total{model=llama-8b}"] == [60.0, 40.0]
     assert page["speculative_accepted_tokens_total{model=llama-8b}"] == [45.0, 15.0]
 
@@ -110,9 +110,9 @@ def test_trtllm_counts_no_failure_and_says_what_would() -> None:
     assert "running_requests" not in why
     idle = inspect(pages.text_of("trtllm", "history/2026-idle")).not_available
     assert idle["requests_total"] == "this page has counted nothing of it yet"
-    assert (
-        idle["running_requests"]
-        == "not on this page; it comes with `enable_iter_perf_stats: true`, and version 1.3 or later or the JSON list"
+    assert idle["running_requests"] == (
+        "not on this page; it comes with `enable_iter_perf_stats: true`,"
+        " and version 1.3 or later or the JSON list"
     )
 
 

@@ -206,3 +206,36 @@ def test_a_finish_reason_from_a_later_version_is_a_request_that_was_served() -> 
     requests = inspect(text).models["m"].requests
 
     assert (requests["ok"], requests["error"]) == (5, 1)
+
+
+# --- pages of many models, or of two engines -----------------------------------------------------
+
+
+def test_of_many_models_as_many_are_told_as_a_target_may_bring_and_the_rest_together() -> None:
+    row = 'vllm:generation_tokens_total{{engine="0",model_name="m{:04}"}} 2'
+    text = "".join(f"{row.format(number)}\n" for number in range(9000))
+
+    found = inspect(text)
+
+    assert len(found.models) == 65
+    assert found.models["m0063"].tokens == {"generated": 2.0}
+    assert found.models["other"].tokens == {"generated": 2.0 * (9000 - 64)}
+    assert found.models_beyond == 9000 - 64
+    assert "8936 more models are counted together, as `other`" in reports.inspection(found)
+
+
+def test_families_of_a_second_engine_are_told_and_not_counted() -> None:
+    sglang = pages.text_of("sglang", "history/0.5.2")
+    both = sglang + 'vllm:generation_tokens_total{engine="0",model_name="second"} 7\n'
+
+    found = inspect(both)
+
+    assert (found.engine, found.also, as_json(found)["also"]) == ("sglang", ("vLLM",), ["vLLM"])
+    assert "second" not in found.models
+    assert "also on this page, and not counted: vLLM\n" in reports.inspection(found)
+    assert inspect(sglang).also == ()
+
+
+@pytest.mark.parametrize("path", pages.RECORDED, ids=pages.name)
+def test_a_recorded_page_is_of_one_engine(path) -> None:
+    assert inspect(path.read_text("utf-8")).also == ()

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from burnmeter import dialects, growth, sli, views
+from burnmeter import dialects, growth, names, sli, views
+from burnmeter.config import Limits
 from burnmeter.errors import PageError
 from burnmeter.model import About, EnginePage, Growth, Target
 from burnmeter.naming import model_namer
 from burnmeter.normalise import normalise
-from burnmeter.page import read_page
-from burnmeter.planning import plan
+from burnmeter.page import Page, parse_series, read_page
+from burnmeter.planning import Plan, plan
 from burnmeter.snapshot import Latency
 
 UNNAMED: Final = "unnamed"
@@ -44,18 +45,14 @@ class Inspection:
     """The page gives rates per second; the numbers here are of RATES_SHOWN_SECONDS."""
     is_restart: bool
     models: Mapping[str, ModelFindings]
+    models_beyond: int
+    """Further models on the later page, which are counted as the model names.OVERFLOW."""
     gauges: Mapping[str, Mapping[str, float]]
     """Model -> gauge -> value on the later page."""
     not_available: Mapping[str, str]
     unknown_families: tuple[str, ...]
-
-
-def engine_page(text: str, engine: str | None = None, about: About | None = None) -> EnginePage:
-    """A page's text in our words. Raises PageError."""
-    page = read_page(text)
-    nameless = Target(name=UNNAMED, url="", origin="config")
-    name = model_namer(nameless, {}, about)
-    return normalise(page, plan(page, dialects.load_all(), engine=engine, name=name))
+    also: tuple[str, ...]
+    """Titles of other engines whose families are on the later page; nothing of them is counted."""
 
 
 def inspect(text: str, since: str | None = None, about: About | None = None) -> Inspection:
@@ -64,15 +61,16 @@ def inspect(text: str, since: str | None = None, about: About | None = None) -> 
     `about`: what its server says of itself. Raises PageError if either page cannot be read, or if
     they are of two engines.
     """
-    after = engine_page(text, None, about)
-    before = engine_page(since, after.engine, about) if since is not None else None
+    page = read_page(text)
+    found, after = _read(page, None, about)
+    before = _read(read_page(since), after.engine, about)[1] if since is not None else None
     dialect = dialects.load_all()[after.engine]
     grown = _grown(before, after, dialect)
     gauges: dict[str, dict[str, float]] = {}
     for key, value in after.gauges.items():
         gauges.setdefault(growth.model_of(key.labels), {})[key.measure] = value
-    keys = [*grown.counters, *grown.histograms]
-    names = sorted({growth.model_of(key.labels) for key in keys} | gauges.keys())
+    by_model = growth.by_model(grown)
+    nothing = Growth(seconds=grown.seconds, counters={}, histograms={})
     return Inspection(
         engine=after.engine,
         title=dialect.title,
@@ -82,11 +80,38 @@ def inspect(text: str, since: str | None = None, about: About | None = None) -> 
         is_difference=before is not None,
         is_of_rates=dialect.is_per_second,
         is_restart=grown.is_restart,
-        models={name: _model(name, grown) for name in names},
+        models={
+            name: _model(name, by_model.get(name, nothing))
+            for name in sorted(by_model.keys() | gauges.keys())
+        },
+        models_beyond=found.beyond,
         gauges=gauges,
         not_available=after.not_available,
         unknown_families=after.unknown_families,
+        also=_also(page, dialect),
     )
+
+
+def _read(page: Page, engine: str | None, about: About | None) -> tuple[Plan, EnginePage]:
+    """A page in our words, with as many models as a target may bring. Raises PageError."""
+    nameless = Target(name=UNNAMED, url="", origin="config")
+    found = plan(
+        page,
+        dialects.load_all(),
+        engine=engine,
+        name=model_namer(nameless, {}, about),
+        admit=lambda wanted: names.admit(wanted, (), Limits().models),
+    )
+    return found, normalise(page, found)
+
+
+def _also(page: Page, spoken: dialects.Dialect) -> tuple[str, ...]:
+    labelled: dict[str, list[Mapping[str, str]]] = {}
+    for raw in page.series:
+        series = parse_series(raw)
+        labelled.setdefault(series.name, []).append(series.labels)
+    found = dialects.others(labelled, dialects.load_all(), spoken)
+    return tuple(dialect.title for dialect in found)
 
 
 def _grown(before: EnginePage | None, after: EnginePage, dialect: dialects.Dialect) -> Growth:
@@ -99,12 +124,11 @@ def _grown(before: EnginePage | None, after: EnginePage, dialect: dialects.Diale
 
 
 def _model(name: str, grown: Growth) -> ModelFindings:
-    histograms = {
-        key.measure: h for key, h in grown.histograms.items() if growth.model_of(key.labels) == name
-    }
+    """`grown`: of this model alone."""
+    histograms = {key.measure: h for key, h in grown.histograms.items()}
     return ModelFindings(
         requests=sli.by_outcome(sli.outcomes(name, grown.counters)),
-        tokens=_tokens(grown, name),
+        tokens=_tokens(grown),
         latencies={
             short: views.latency(histograms[measure])
             for short, measure in views.LATENCIES.items()
@@ -113,11 +137,11 @@ def _model(name: str, grown: Growth) -> ModelFindings:
     )
 
 
-def _tokens(grown: Growth, model: str) -> dict[str, float]:
+def _tokens(grown: Growth) -> dict[str, float]:
     return {
         dict(key.labels)["kind"]: value
         for key, value in grown.counters.items()
-        if key.measure == "tokens_total" and growth.model_of(key.labels) == model
+        if key.measure == "tokens_total"
     }
 
 
@@ -135,6 +159,8 @@ def as_json(found: Inspection) -> dict[str, Any]:
         "is_difference": found.is_difference,
         "is_restart": found.is_restart,
         "unknown_families": list(found.unknown_families),
+        "also": list(found.also),
+        "models_beyond": found.models_beyond,
         "models": {
             name: {
                 **page,

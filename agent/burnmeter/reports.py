@@ -6,6 +6,7 @@ from burnmeter.doctor import Finding
 from burnmeter.explanation import Explanation
 from burnmeter.export import terminal, words
 from burnmeter.inspection import RATES_SHOWN_SECONDS, Inspection
+from burnmeter.names import OVERFLOW
 from burnmeter.snapshot import Snapshot
 
 MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
@@ -22,6 +23,12 @@ def inspection(found: Inspection) -> str:
         lines.append("it sees the requests that its engines see; the two are never added")
     if found.is_restart:
         lines.append("the engine restarted in between: counted from zero")
+    if found.also:
+        also = ", ".join(found.also)
+        lines += terminal.wrapped(f"also on this page, and not counted: {also}", indent=0)
+    if found.models_beyond:
+        more = f"{found.models_beyond} more models are counted together, as `{OVERFLOW}`"
+        lines += terminal.wrapped(more, indent=0)
     if not found.models:
         lines += ["", "no model has been counted on this page yet"]
     for name, model in found.models.items():

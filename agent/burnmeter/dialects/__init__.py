@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Final
 
 from burnmeter.dialects.parsing import base_of, parse
-from burnmeter.dialects.recognition import recognise, role_of
+from burnmeter.dialects.recognition import others, recognise, role_of
 from burnmeter.dialects.schema import Asks, Dialect, Hint, Mark, Measure, Role, Rule
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Rule",
     "bounds_by_engine",
     "load_all",
+    "others",
     "parse",
     "recognise",
     "role_of",

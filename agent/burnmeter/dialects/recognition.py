@@ -42,6 +42,16 @@ def recognise(
     raise PageError("unknown_engine", _unknown(page.keys(), dialects, engine))
 
 
+def others(page: Labelled, dialects: Mapping[str, Dialect], spoken: Dialect) -> tuple[Dialect, ...]:
+    """Dialects besides the one that is spoken of which series are on the page as well.
+
+    A family that the spoken one knows is its own, whoever else has one of that name.
+    """
+    foreign = {name: rows for name, rows in page.items() if rows and not spoken.knows(name)}
+    asked = (dialect for dialect in dialects.values() if dialect.engine != spoken.engine)
+    return tuple(d for d in asked if any(_has(foreign, mark) for mark in d.recognise))
+
+
 def _has(page: Labelled, mark: Mark) -> bool:
     return any(
         mark.is_named(name) and (not mark.has_labels or any(mark.is_labelled(row) for row in rows))

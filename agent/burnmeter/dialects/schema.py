@@ -190,6 +190,12 @@ class Dialect:
             fits(pattern, family) or fits(pattern, f"{family}_total") for pattern in self.ignored
         )
 
+    def knows(self, name: str) -> bool:
+        """Whether some rule asks for the family of this line, or it is ignored."""
+        lines = ("_bucket", "_sum", "_count", "_created", "_total")
+        known = {name, *(name.removesuffix(line) for line in lines)}
+        return not known.isdisjoint(self.wanted) or any(map(self.is_ignored, known))
+
 
 def fits(pattern: str, name: str) -> bool:
     """Whether a name fits a pattern in which only `*` is special."""

@@ -444,6 +444,17 @@ def test_the_log_says_each_change_once(caplog: pytest.LogCaptureFixture) -> None
     assert logged(caplog) == ["INFO gpus: answers again"]
 
 
+def test_a_target_that_rests_as_it_was_told_is_no_bad_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "burnmeter")
+    clock, pages = Clock(), Pages({"chat": Failure("disabled", "it rests until 00:00 UTC")})
+
+    agent(pages=pages, monotonic=clock, wall_clock=clock).run(Turns(clock, 2))
+
+    assert logged(caplog) == ["INFO chat: resting: it rests until 00:00 UTC"]
+
+
 def test_the_log_says_once_that_a_limit_was_reached(caplog: pytest.LogCaptureFixture) -> None:
     clock, pages = Clock(), Pages({"chat": Failure("too_large", "too long")})
     ticking = agent(pages=pages, monotonic=clock, wall_clock=clock)

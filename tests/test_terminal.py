@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from burnmeter.export import terminal
+from burnmeter.model import Failure
 from burnmeter.snapshot import Elsewhere
 from tests import snapshots
-from tests.snapshot_parts import latency, model, target
+from tests.snapshot_parts import LLAMA, burn, latency, model, objective, target
 
 EXAMPLES = [name for name in snapshots.ALL if name != "hostile"]
 
@@ -32,6 +33,22 @@ def test_an_engine_that_is_down_says_why() -> None:
     told = terminal.snapshot(snapshots.burning())
 
     assert "vllm-8002 (engine not known) down: connection refused by 127.0.0.1:8002" in told
+
+
+def test_a_probe_that_rests_is_said_to_rest_and_availability_says_of_what_it_is() -> None:
+    why = Failure("disabled", "its `tokens_per_day` (1000) would be exceeded")
+    counted = burn(LLAMA, (0.0,) * 6, objective=objective("availability"), source="engine")
+
+    told = terminal.snapshot(
+        snapshots.empty(
+            models=(model(),),
+            targets=(target("ask", engine=None, version=None, is_up=False, failure=why),),
+            burns=(counted,),
+        )
+    )
+
+    assert "ask (engine not known) resting: its `tokens_per_day` (1000) would be" in told
+    assert "counted at the engines, not at what stands before" in " ".join(told.split())
 
 
 def test_a_source_that_fails_says_why() -> None:

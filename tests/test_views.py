@@ -38,6 +38,7 @@ from tests.fakes import (
 
 REFUSED = Failure("refused", "nothing listens on a:8000")
 TIMEOUT = Failure("timeout", "no answer within 4 s")
+RESTING = Failure("disabled", "its `tokens_per_day` (1000) would be exceeded")
 HTML = Failure("html", "a web page, not metrics")
 SHARE = Share("GPU-0", "llama", "a", "busy", "process_tree")
 
@@ -202,6 +203,12 @@ def failed(failure: Failure, name: str = "a", *, misses: int = 2) -> Watched:
     return Watched(target=target(name), page=page(), failure=failure, misses=misses)
 
 
+def before(watched: Watched) -> Watched:
+    """As a gateway."""
+    assert watched.page is not None
+    return replace(watched, page=replace(watched.page, vantage="gateway"))
+
+
 def burn(
     state: str, name: str = "ttft", *, severity: str | None = None, reason: str | None = None
 ) -> Burn:
@@ -271,6 +278,32 @@ STATES = {
     "an engine is stalled": (
         *([up("a"), up("b", is_stalled=True)], [burn("good")]),
         *("burning", "b is stalled: it holds requests and nothing moves"),
+    ),
+    "only the gateway is dead": (
+        *([before(failed(REFUSED, "gw")), up("a")], [burn("good")]),
+        "burning",
+        "gateway gw is down: nothing listens on a:8000; the engines behind it answer",
+    ),
+    "only the gateway is ill": (
+        *([before(replace(up("gw"), illness="/health answers HTTP 503")), up("a")], []),
+        "burning",
+        "gateway gw is not well: /health answers HTTP 503; the engines behind it answer",
+    ),
+    "the gateway is dead and an engine cannot be read": (
+        *([before(failed(REFUSED, "gw")), failed(HTML, "a")], [burn("good")]),
+        *("burning", "gateway gw is down: nothing listens on a:8000"),
+    ),
+    "the gateway is dead and so is one of two engines": (
+        *([before(failed(REFUSED, "gw")), up("a"), failed(TIMEOUT, "b")], [burn("good")]),
+        *("burning", "b is down: no answer within 4 s"),
+    ),
+    "gateway and engine are dead": (
+        *([before(failed(TIMEOUT, "gw")), failed(REFUSED, "a")], [burn("good")]),
+        *("burning", "no engine answers: nothing listens on a:8000"),
+    ),
+    "a probe rests": (
+        *([replace(failed(RESTING, "p"), page=None), up("a")], [burn("good")]),
+        *("good", "ttft: it is good"),
     ),
 }
 

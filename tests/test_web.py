@@ -13,9 +13,10 @@ from wsgiref.validate import validator
 import pytest
 
 from burnmeter.export import web
+from burnmeter.export.verdict import attention
 from burnmeter.export.web import ROUTES, Outlet
 from burnmeter.model import Failure
-from burnmeter.snapshot import Elsewhere, Quantile, Snapshot, TargetView
+from burnmeter.snapshot import Elsewhere, Latency, Quantile, Snapshot, TargetView
 from tests import snapshots
 from tests.snapshot_parts import LLAMA, NOW, burn, latency, model, objective, target
 
@@ -257,7 +258,7 @@ def test_names_that_are_markup_are_shown_and_not_run() -> None:
     ("name", "sentence"),
     [
         ("good", "All 3 models are good enough right now"),
-        ("burning", "1 of 3 models is burning its budget: llama-3.3-70b, TTFT below 1 s"),
+        ("burning", "1 of 3 models is burning its budget: llama-3.3-70b (TTFT below 1 s)"),
         ("not_measured", "gemma-3-27b is not measured"),
         ("empty", "No engine was found on this node"),
     ],
@@ -273,6 +274,33 @@ def test_the_verdict_of_one_model_names_it() -> None:
     text = words(page(snapshots.empty(models=(view,), burns=burns)))
 
     assert "llama-3.3-70b is burning its budget: errors" in text
+
+
+def test_a_dead_gateway_is_the_headline_where_no_objective_burns() -> None:
+    reason = "gateway gw is down: it is refused; the engines behind it answer"
+    view = model(state="burning", reason=reason)
+    burns = (burn(LLAMA, (0.0,) * 6, objective=objective("availability"), source="engine"),)
+
+    text = words(page(snapshots.empty(models=(view,), burns=burns)))
+
+    assert "llama-3.3-70b needs you: gateway gw is down " in text
+    assert "its budget" not in text
+    assert "counted at the engines, not at what stands before them" in text
+
+
+def test_a_probe_that_rests_at_its_bound_is_neither_down_nor_red() -> None:
+    why = Failure("disabled", "its `tokens_per_day` (1000) would be exceeded")
+    resting = target("probe", is_up=False, failure=why, vantage="probe")
+
+    shown = snapshots.good(targets=(resting,))
+    text = page(shown)
+
+    row = re.search(r'<tr role="row" class="resting">.*?</tr>', text, re.DOTALL)
+    assert row is not None
+    assert 'class="state not_measured"' in row[0]
+    assert why.message in row[0]
+    assert 'class="state burning"' not in text
+    assert attention(shown) == []
 
 
 def test_engines_that_do_not_answer_are_not_called_good() -> None:
@@ -302,6 +330,35 @@ def test_what_is_not_known_is_a_dash_with_a_reason_and_0_is_0() -> None:
     assert re.search(r"Waiting</dt><dd><span class=\"num\">0<", text)
     assert re.search(r"Running</dt><dd>\s*<span class=\"none\" title=\"not measured\">", text)
     assert 'title="it does not count it"' in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"requests_per_second": 0.0}, "no requests in the last 5 min"),
+        ({"error_ratio_lower": 1.0, "error_ratio_upper": 1.0}, "not measured"),
+    ],
+)
+def test_a_tile_without_a_value_says_so_if_merely_nobody_asked(
+    changes: dict[str, float], said: str
+) -> None:
+    nobody = Latency(count=0.0, mean_seconds=None, quantiles={})
+    quiet = model(latencies={"ttft": nobody, "tpot": nobody}, history=())
+    view = replace(
+        quiet,
+        **{
+            "requests_per_second": None,
+            "error_ratio_lower": None,
+            "error_ratio_upper": None,
+            **changes,
+        },
+    )
+
+    text = page(snapshots.empty(models=(view,)))
+
+    (tile,) = re.findall(r"TTFT p95</span>.*?</figure>", text, re.DOTALL)
+    assert f'title="{said}"' in tile
+    assert re.search(rf'TPOT p95</dt><dd>\s*<span class="none" title="{said}"', text)
 
 
 def test_what_a_gateway_sees_stands_apart_and_says_what_the_difference_is() -> None:

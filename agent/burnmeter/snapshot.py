@@ -143,7 +143,7 @@ class Event:
 
     timestamp_seconds: float
     kind: str
-    """restart, down, up, stalled, resumed, stale, fresh, sick, well, burning, recovered,
+    """restart, down, up, resting, stalled, resumed, stale, fresh, sick, well, burning, recovered,
     not_measured (after burning), xid, gpu_lost, gap."""
     subject: str
     text: str

@@ -272,7 +272,8 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
         seen, grown = growth.bury(seen, was.page) if lost else (seen, None)
     events: tuple[tuple[str, str], ...] = ()
     if was.failure is None or was.failure.kind != failure.kind:
-        events = (("down", failure.message + _lost_words(lost)),)
+        kind = "resting" if failure.kind == "disabled" else "down"
+        events = ((kind, failure.message + _lost_words(lost)),)
     now = replace(now, seen=seen, is_stalled=None, misses=was.misses + 1)
     if failure.kind in DEAD_KINDS:  # What it was ill of died with it.
         now = replace(now, bad_checkups=None, illness=None)

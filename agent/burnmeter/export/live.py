@@ -168,6 +168,7 @@ def _environment() -> Environment:
         *(words.seconds, words.bound, words.quantile, words.number, words.count, words.dollars),
         *(words.ratio, words.ratio_range, words.burn, words.budget, words.size, words.unit),
         *(words.span, words.moment, words.stamp, words.objective, words.promise),
+        words.counted,
         *(charts.burn_width, charts.bar_width, verdict.failure, verdict.target_state),
     )
     environment.filters.update({filter_.__name__: filter_ for filter_ in said})
@@ -175,7 +176,6 @@ def _environment() -> Environment:
         INDICATORS=words.INDICATORS,
         STATES=words.STATES,
         METHODS=words.METHODS,
-        SOURCES=words.SOURCES,
         VANTAGES=words.VANTAGES,
         NOT_MEASURED=words.NOT_MEASURED,
         part=part,

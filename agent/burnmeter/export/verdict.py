@@ -5,7 +5,7 @@ here they are only put in an order and into words.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from burnmeter.export import words
@@ -28,9 +28,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
     burning = [model for model in models if model.state == "burning"]
     unknown = [model for model in models if model.state not in ("burning", "good")]
     if burning:
-        names = words.some([_with_cause(model, snapshot.burns) for model in burning])
-        verb = "is burning its budget" if len(burning) == 1 else "are burning their budgets"
-        return Verdict("burning", f"{len(burning)} of {len(models)} models {verb}: {names}")
+        return Verdict("burning", _burning_of_many(burning, len(models), snapshot.burns))
     if unknown:
         names = words.some([model.model for model in unknown])
         verb = "is" if len(unknown) == 1 else "are"
@@ -46,16 +44,31 @@ def verdict(snapshot: Snapshot) -> Verdict:
 def _verdict_of_one(model: ModelView, burns: Iterable[Burn]) -> Verdict:
     if model.state == "burning":
         causes = _causes(model, burns)
-        why = f": {words.some(causes)}" if causes else ""
-        return Verdict("burning", f"{model.model} is burning its budget{why}")
+        verb = "is burning its budget" if causes else "needs you"
+        why = words.some(causes) if causes else _trouble(model)
+        return Verdict("burning", f"{model.model} {verb}: {why}")
     if model.state == "good":
         return Verdict("good", f"{model.model} is good enough right now")
     return Verdict("not_measured", f"{model.model} is not measured")
 
 
-def _with_cause(model: ModelView, burns: Iterable[Burn]) -> str:
-    causes = _causes(model, burns)
-    return f"{model.model}, {words.some(causes)}" if causes else model.model
+def _burning_of_many(burning: Sequence[ModelView], of: int, burns: Sequence[Burn]) -> str:
+    causes = [_causes(model, burns) for model in burning]
+    one = len(burning) == 1
+    if all(causes):
+        verb = "is burning its budget" if one else "are burning their budgets"
+    else:  # What is dead or ill spends no budget that was measured yet.
+        verb = "needs you" if one else "need you"
+    names = [
+        f"{model.model} ({words.some(why) if why else _trouble(model)})"
+        for model, why in zip(burning, causes, strict=True)
+    ]
+    return f"{len(burning)} of {of} models {verb}: {words.some(names)}"
+
+
+def _trouble(model: ModelView) -> str:
+    """What is wrong where no objective burns, without the details: `gateway gw is down`."""
+    return model.reason.partition(": ")[0]
 
 
 def _causes(model: ModelView, burns: Iterable[Burn]) -> list[str]:
@@ -106,6 +119,8 @@ def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
 
 def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
     for view in snapshot.targets:
+        if _is_resting(view):
+            continue
         if not view.is_up:
             yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
         elif view.illness is not None:
@@ -158,11 +173,16 @@ def _gpu_state(view: GpuView) -> str:
 
 
 def target_state(view: TargetView) -> str:
-    """up, down, or what is wrong with one that is up."""
+    """up, down, resting (switched off, or at a bound that was set for it), or what is wrong."""
     if not view.is_up:
-        return "down"
+        return "resting" if _is_resting(view) else "down"
     if view.illness is not None:
         return "ill"
     if view.is_stalled:
         return "stalled"
     return "stale" if view.is_stale else "up"
+
+
+def _is_resting(view: TargetView) -> bool:
+    """It does as it was told: nobody need look."""
+    return view.failure is not None and view.failure.kind == "disabled"

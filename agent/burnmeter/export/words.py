@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from burnmeter.model import Objective
+from burnmeter.model import Burn, Objective
 from burnmeter.snapshot import Quantile
 from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
@@ -47,6 +47,12 @@ SOURCES: Final = {
     "probe": "our own probe, nothing else can",
 }
 """Who counted an objective's events -> how it is said."""
+ANSWERERS: Final = {
+    "engine": "at the engines, not at what stands before them",
+    "gateway": "at the gateway",
+    "probe": "by our own probe",
+}
+"""Of whose answers availability is made -> how it is said."""
 VANTAGES: Final = {
     "gateway": "The same requests at the gateway; the difference is queueing and network.",
     "probe": "Our own requests only, now and then; the engine counts them too.",
@@ -228,6 +234,15 @@ def promise(value: Objective) -> str:
     else:
         what = f"with {what}"
     return f"{share} {what}, over {span(value.period_seconds)}"
+
+
+def counted(value: Burn) -> str | None:
+    """Who counted its events, after the word "counted"; None if nobody has yet."""
+    if value.source is None:
+        return None
+    if value.objective.indicator == "availability":
+        return ANSWERERS.get(value.source, f"at the {value.source}")
+    return f"by {SOURCES.get(value.source, value.source)}"
 
 
 def some(names: list[str], limit: int = 3) -> str:

@@ -172,15 +172,37 @@ def test_time_needs_no_floor() -> None:
 
 
 def test_without_requests_nothing_is_measured() -> None:
-    burn = judge(record([HEALTHY] * 10 + [QUIET] * 61))
+    burn = judge(record([HEALTHY] * 10 + [QUIET] * 61), indicator="errors")
 
     assert said(burn) == ("not_measured", None, "no requests in the last 1 h")
+
+
+@pytest.mark.parametrize(
+    ("ledger", "reason"),
+    [
+        (record([QUIET], step=5.0), "no requests in the 5 s since we began"),
+        (record([QUIET], step=0.0), "this was the first look"),
+        (record([None] * 30 + [QUIET] * 30), "no requests in the 30 min measured of the last 1 h"),
+        (record([QUIET] * 5 + [None] * 5), "no requests in the 5 min measured of the 10 min since"),
+    ],
+)
+def test_no_more_time_is_called_quiet_than_was_watched(ledger: Ledger, reason: str) -> None:
+    state, _, told = said(judge(ledger, indicator="errors"))
+
+    assert state == "not_measured"
+    assert told.startswith(reason)
+
+
+def test_a_latency_without_an_event_does_not_say_that_nobody_asked() -> None:
+    burn = judge(record([QUIET] * 3, step=5.0), indicator="ttft")
+
+    assert burn.reason == "no request got a first token in the 15 s since we began"
 
 
 def test_without_time_nothing_is_measured() -> None:
     burn = judge(record([None] * 10), indicator="availability")
 
-    assert said(burn) == ("not_measured", None, "no time measured in the last 1 h")
+    assert said(burn) == ("not_measured", None, "no time measured in the 10 min since we began")
 
 
 def test_what_cannot_be_read_now_is_not_good_because_it_was() -> None:

@@ -25,6 +25,8 @@ from burnmeter.sli import ERRORS
 
 THIN_EVERY: Final = 64
 RESOLUTION: Final = 60.0
+MOST_RATIO: Final = 0.9
+"""What is measured of a time of which no missing part need be told."""
 AT: Final = attrgetter("at_seconds")
 
 
@@ -161,6 +163,8 @@ def burn(
         windows=windows,
         budget_ratio=budget_ratio,
         floor=_windows()["bad_events_floor"] if counts_events else 0.0,
+        age_seconds=ledger[-1].at_seconds - ledger[0].at_seconds,
+        nothing=NOTHING.get(objective.indicator, "no requests"),
     )
     state, reason, severity = _state(judged, unmeasured, DOUBTS.get(objective.indicator))
     last = ledger[-1]
@@ -189,6 +193,15 @@ DOUBTS: Final = {
 }
 """Indicator -> why its bounds differ; of latencies it is always the threshold."""
 
+NOTHING: Final = {
+    "ttft": "no request got a first token",
+    "itl": "no request got a second token",
+    "tpot": "no request got a second token",
+    "duration": "no request ended",
+    "queue": "no request left the queue",
+}
+"""Indicator -> what it means that it has no event: requests may have come to grief before one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
@@ -199,6 +212,10 @@ class _Judged:
     budget_ratio: float
     floor: float
     """Fewer bad events than this alert nobody."""
+    age_seconds: float
+    """Since its ledger began."""
+    nothing: str
+    """What to say of a time in which it had no event."""
 
     def pair(self, tier: Tier) -> tuple[WindowBurn, WindowBurn]:
         """The long and the short window of a tier."""
@@ -279,8 +296,7 @@ def _quiet(judged: _Judged) -> tuple[str, str, str | None]:
     """Nothing burns: good, if there was anything to be good."""
     long, short = judged.pair(judged.ladder[0])
     if long.burn_upper is None:
-        nothing = "no requests" if judged.floor else "no time measured"
-        return "not_measured", f"{nothing} in the last {span_words(long.seconds)}", None
+        return "not_measured", _nothing(judged, long), None
     if long.covered_seconds <= 0:
         return "not_measured", "this was the first look", None
     said = _said(long, "upper")
@@ -289,6 +305,22 @@ def _quiet(judged: _Judged) -> tuple[str, str, str | None]:
     if 0 < judged.bad(long, "upper") < judged.floor:
         said += f"; fewer than {judged.floor:g} bad requests alert nobody"
     return "good", said, None
+
+
+def _nothing(judged: _Judged, long: WindowBurn) -> str:
+    """That there was no event, and in which time: no more of it is claimed than was measured."""
+    if judged.age_seconds <= 0:
+        return "this was the first look"
+    told = min(judged.age_seconds, long.seconds)
+    is_young = told < long.seconds
+    within = (
+        f"the {span_words(told)} since we began" if is_young else f"the last {span_words(told)}"
+    )
+    if long.covered_seconds <= 0:
+        return f"no time measured in {within}"
+    if long.covered_seconds < MOST_RATIO * told:
+        within = f"the {span_words(long.covered_seconds)} measured of {within}"
+    return f"{judged.nothing} in {within}"
 
 
 def _said(window: WindowBurn, bound: str) -> str:

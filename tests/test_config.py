@@ -37,6 +37,7 @@ BOUNDS = {
     },
     "llamacpp": {},
 }
+ROLES = {"vllm": {"prefill", "decode"}, "sglang": {"prefill", "decode"}, "llamacpp": {"router"}}
 SECRET = "hunter2"
 
 
@@ -49,7 +50,7 @@ def parsed(text: str) -> Config:
 
 def shown(path: Path) -> str:
     """What a user sees of one file's problems, one per line."""
-    _, problems = parse(path.read_bytes(), path.name, bounds=BOUNDS)
+    _, problems = parse(path.read_bytes(), path.name, bounds=BOUNDS, roles=ROLES)
     return "".join(f"{problem}\n" for problem in problems)
 
 
@@ -203,7 +204,7 @@ def test_a_bad_config_is_told_in_these_words(path: Path, accept: bool) -> None:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("bad-*.yaml")), ids=lambda path: path.stem)
 def test_errors_stop_and_warnings_do_not(path: Path) -> None:
-    found, problems = parse(path.read_bytes(), path.name, bounds=BOUNDS)
+    found, problems = parse(path.read_bytes(), path.name, bounds=BOUNDS, roles=ROLES)
 
     has_errors = any(not problem.is_warning for problem in problems)
     assert has_errors is not path.stem.startswith("bad-warn-")
@@ -214,7 +215,7 @@ def test_errors_stop_and_warnings_do_not(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_no_message_and_no_print_shows_a_secret(path: Path) -> None:
-    found, _ = parse(path.read_bytes(), path.name, bounds=BOUNDS)
+    found, _ = parse(path.read_bytes(), path.name, bounds=BOUNDS, roles=ROLES)
 
     assert SECRET not in shown(path)
     assert SECRET not in repr(found)

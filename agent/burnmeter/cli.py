@@ -86,10 +86,17 @@ def load(config_file: Path | None) -> Config:
     """The config of a file, or all defaults. Raises ConfigError."""
     if config_file is None:
         return Config()
-    found = config.load(config_file, bounds=dialects.bounds_by_engine())
+    found = read(config_file)
     for problem in found.warnings:
         click.echo(str(problem), err=True)
     return found
+
+
+def read(config_file: Path) -> Config:
+    """The config of a file, held against the engines that we know. Raises ConfigError."""
+    known = dialects.load_all().items()
+    roles = {engine: {role.role for role in dialect.roles} for engine, dialect in known}
+    return config.load(config_file, bounds=dialects.bounds_by_engine(), roles=roles)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -294,7 +301,7 @@ def read_text(place: str) -> tuple[str, About | None]:
 def check(config_file: Path, as_json_text: bool) -> None:
     """All problems of a config at once, with file:line:column and what would be right."""
     try:
-        found = config.load(config_file, bounds=dialects.bounds_by_engine())
+        found = read(config_file)
     except ConfigError as error:
         if not as_json_text:
             raise

@@ -22,6 +22,7 @@ from burnmeter import config_rules as rules
 from burnmeter.config_probes import Probe
 from burnmeter.config_rules import Report, Rule, number, plain, whole
 from burnmeter.config_slos import Bounds
+from burnmeter.config_targets import Roles
 from burnmeter.errors import ConfigError, Problem
 from burnmeter.located import Located
 from burnmeter.model import Objective, Target
@@ -120,7 +121,7 @@ class Config:
         return int(self.listen.rpartition(":")[2])
 
 
-def load(path: Path, *, bounds: Bounds) -> Config:
+def load(path: Path, *, bounds: Bounds, roles: Roles | None = None) -> Config:
     """Read a file. Raises ConfigError with all its problems; warnings are in the Config."""
     try:
         with path.open("rb") as file:
@@ -128,19 +129,22 @@ def load(path: Path, *, bounds: Bounds) -> Config:
     except OSError as error:
         text = f"cannot be read: {error.strerror or error}"
         raise ConfigError((Problem(str(path), 1, 1, text),)) from error
-    config, problems = parse(source, str(path), bounds=bounds)
+    config, problems = parse(source, str(path), bounds=bounds, roles=roles)
     if config is None:
         raise ConfigError(problems)
     return config
 
 
 def parse(
-    source: str | bytes, path_shown: str, *, bounds: Bounds
+    source: str | bytes, path_shown: str, *, bounds: Bounds, roles: Roles | None = None
 ) -> tuple[Config | None, tuple[Problem, ...]]:
-    """Config of a text, or None; and all its problems and warnings, in the order of the file."""
+    """Config of a text, or None; and all its problems and warnings, in the order of the file.
+
+    `roles`: those that each engine knows; of an engine that is not in it any is taken.
+    """
     root, problems = located.read(source, path_shown)
     report = Report(path_shown, list(problems))
-    config = _config(report, root, bounds) if root is not None else None
+    config = _config(report, root, bounds, roles or {}) if root is not None else None
     found = tuple(sorted(set(report.problems)))
     if config is None or any(not problem.is_warning for problem in found):
         return None, found
@@ -215,7 +219,7 @@ LIMITS: Final[Mapping[str, Rule]] = {
 _DOLLARS: Final = number("dollars", 0, 1000)
 
 
-def _config(report: Report, root: Located, bounds: Bounds) -> Config:
+def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Config:
     """What the text says, as far as it is right; the rest is in the report."""
     if root.value is None:
         return Config()
@@ -225,7 +229,7 @@ def _config(report: Report, root: Located, bounds: Bounds) -> Config:
         "interval_seconds": number("interval_seconds", 1, 300),
         "recent_seconds": number("recent_seconds", 5, 3600),
         "stalled_after_seconds": number("stalled_after_seconds", 1, 3600),
-        "targets": lambda node: config_targets.read_targets(report, node, bounds.keys()),
+        "targets": lambda node: config_targets.read_targets(report, node, bounds.keys(), roles),
         "probes": lambda node: config_probes.read_probes(report, node),
         "discovery": lambda n: Discovery(**rules.section(report, n, "discovery", DISCOVERY)),
         "models": lambda node: rules.table(report, node, "models", rules.word),
@@ -244,6 +248,7 @@ def _config(report: Report, root: Located, bounds: Bounds) -> Config:
     if rules.has(root, "interval_seconds") == ("interval_seconds" in values):
         _check_times(report, root, config)
     _check_sources(report, root, config)
+    _check_models(report, rules.find(root, "models"), config.models)
     names = {target.name for target in config.targets}
     config_probes.check_names(report, rules.find(root, "probes"), config.probes, names)
     return config
@@ -292,3 +297,22 @@ def _check_sources(report: Report, root: Located, config: Config) -> None:
     if not config.targets and not config.probes and not config.discovery.processes:
         text = "discovery.processes: false, and no targets: no engine will ever be read"
         report.warn(rules.find(root, "discovery", "processes"), text)
+
+
+def _check_models(report: Report, node: Located, models: Mapping[str, str]) -> None:
+    """Names are looked up once, and as they are written."""
+    if not isinstance(node.value, Mapping):
+        return
+    written: dict[str, str] = {}
+    for word, name in models.items():
+        where, entry = located.step("models", word), node.value[word]
+        further = models.get(name, name)
+        if further != name:
+            text = f"{where}: `{located.shown(name)}` is renamed too, but no name is followed on"
+            text += f"; write `{located.shown(further)}`, if that is meant"
+            report.warn(entry.value, text)
+        first = written.setdefault(word.lower(), word)
+        if models[first] != name:
+            text = f"{where}: the key differs only by case from `{located.shown(first)}`"
+            text += ", which means another name; keep the engine's own word"
+            report.warn(entry.key, text)

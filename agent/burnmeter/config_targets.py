@@ -8,20 +8,27 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnmeter import config_rules as rules
-from burnmeter.config_rules import SECRET_WORDS, Report, RuleError, given, suggestion
+from burnmeter.config_rules import SECRET_WHOLE_WORDS, SECRET_WORDS, Report, RuleError, given, suggestion
 from burnmeter.located import Located, shown
 from burnmeter.model import Target
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Scheme -> the port it means. Other schemes are refused."""
-ROLES: Final = ("prefill", "decode")
-"""What no page tells of every engine, so that the config may have to."""
+OTHER_HALF: Final = {"prefill": "decode", "decode": "prefill"}
+"""What no page tells of every engine, so that the config may have to: role -> who has the rest."""
+Roles = Mapping[str, Collection[str]]
+"""Engine -> the roles that it knows."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
-_SECRET_IN_QUERY = re.compile(rf"[?&;][^=&]*({'|'.join(SECRET_WORDS)})", re.IGNORECASE)
+_SECRET_IN_QUERY = re.compile(
+    rf"[?&;](?:[^=&;]*(?:{'|'.join(SECRET_WORDS)})"
+    rf"|(?:[^=&;]*[^=&;a-z0-9])?(?:{'|'.join(SECRET_WHOLE_WORDS)})(?:=|&|;|#|$))",
+    re.IGNORECASE,
+)
+REMOVED: Final = "REMOVED"
 _EXAMPLE: Final = "http://127.0.0.1:8000/metrics"
 
 
@@ -34,24 +41,64 @@ class Taken:
     names: set[str] = field(default_factory=set)
 
 
-def read_targets(report: Report, node: Located, engines: Collection[str]) -> tuple[Target, ...]:
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A target and where it is written."""
+
+    target: Target
+    node: Located
+    where: str
+
+
+def read_targets(
+    report: Report, node: Located, engines: Collection[str], roles: Roles
+) -> tuple[Target, ...]:
     """The list of targets, as far as they are right."""
     taken = Taken()
     read = rules.items(
         report, node, "targets", lambda n, w: _read_target(report, n, w, engines, taken)
     )
-    return tuple(read)
+    _check_roles(report, read, roles)
+    return tuple(placed.target for placed in read)
+
+
+def _check_roles(report: Report, read: Collection[_Placed], roles: Roles) -> None:
+    """A half of a pair leaves much to the other, which then should be read too."""
+    halves = [placed for placed in read if placed.target.role is not None]
+    for placed in halves:
+        if not _is_known(placed.target, roles):
+            text = f"{placed.where}.role: {placed.target.engine} knows no role"
+            text += f" `{placed.target.role}`, so it counts as a server of whole requests"
+            report.warn(rules.find(placed.node, "role"), f"{text}; remove the line")
+    known = [placed for placed in halves if _is_known(placed.target, roles)]
+    for placed in known:
+        role, model = placed.target.role or "", placed.target.model
+        if not any(_are_halves(placed.target, other.target) for other in known):
+            of = f" of `{shown(model)}`" if model is not None else ""
+            text = f"{placed.where}.role: no target{of} has the role `{OTHER_HALF[role]}`, and what"
+            text += f" a `{role}` server leaves to it is counted by nobody, unless it is discovered"
+            report.warn(rules.find(placed.node, "role"), f"{text} or on another node; list it too")
+
+
+def _is_known(target: Target, roles: Roles) -> bool:
+    return target.role in roles.get(target.engine or "", OTHER_HALF)
+
+
+def _are_halves(one: Target, other: Target) -> bool:
+    """Whether two targets may share each request; whose model is not said may have any."""
+    is_same = one.model == other.model or None in (one.model, other.model)
+    return one.role is not None and other.role == OTHER_HALF[one.role] and is_same
 
 
 def _read_target(
     report: Report, node: Located, where: str, engines: Collection[str], taken: Taken
-) -> list[Target]:
+) -> list[_Placed]:
     keys = {
         "name": rules.word,
         "url": url,
         "engine": rules.choice("an engine", engines),
         "model": rules.word,
-        "role": rules.choice("a role", ROLES),
+        "role": rules.choice("a role", OTHER_HALF),
         "token_file": rules.file_name,
         "token_environment": rules.environment_name,
         "least_interval_seconds": rules.number("least_interval_seconds", 1, 3600),
@@ -66,7 +113,9 @@ def _read_target(
     if "url" in values and "name" not in values:
         values["name"] = _authority(values["url"])
     _check_taken(report, node, where, values, taken)
-    return [Target(origin="config", **values)] if "url" in values else []
+    if "url" not in values:
+        return []
+    return [_Placed(Target(origin="config", **values), node, where)]
 
 
 def _check_taken(
@@ -75,7 +124,7 @@ def _check_taken(
     """Of two alike the later is wrong, also if either is wrong in other ways."""
     address, name = values.get("url"), values.get("name")
     if address is not None and address in taken.urls:
-        text = f"`{_without_query(address)}` is the url of {taken.urls[address]} too; keep one"
+        text = f"`{bare_url(address)}` is the url of {taken.urls[address]} too; keep one"
         report.error(rules.find(node, "url"), f"{where}.url: {text}")
         if not rules.has(node, "name"):
             return  # The name is only made of the url.
@@ -134,9 +183,14 @@ def _authority(address: str) -> str:
     return f"{parts.netloc}:{DEFAULT_PORTS[parts.scheme]}"
 
 
-def _without_query(address: str) -> str:
-    """The address as it may be repeated in a message."""
-    return address.partition("?")[0]
+def bare_url(url: str) -> str:
+    """The URL as it may be shown: without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return REMOVED
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _safe(node: Located, example: str) -> str:
@@ -145,7 +199,7 @@ def _safe(node: Located, example: str) -> str:
         raise RuleError(f"{given(node)} is no address; write one like {example}")
     if "@" in node.text:
         raise RuleError("an `@` means a user or password; put the secret into a `token_file`")
-    if _SECRET_IN_QUERY.search(node.text):
+    if _SECRET_IN_QUERY.search(unquote(node.text)):
         raise RuleError("a secret in the query; put it into a file and name that by `token_file`")
     if len(node.text) > 2000:
         raise RuleError(f"the address has {len(node.text)} signs; at most 2000 are allowed")

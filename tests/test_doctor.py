@@ -324,8 +324,46 @@ def test_a_probe_that_is_in_the_config_will_tell() -> None:
     view = target("llamacpp-8080", engine="llamacpp", model="m")
     probe = Probe(name="p", url="http://127.0.0.1:8080/v1/chat/completions", model="m")
 
-    assert judged(None, view, (probe,), source=None) == []
-    assert len(judged(None, view, (replace(probe, model="n"),), source=None)) == 1
+    (told,) = judged(None, view, (probe,), source=None, not_available={TTFT: "a probe can"})
+    (other,) = judged(None, view, (replace(probe, model="n"),), source=None)
+
+    assert (told.state, told.remedy) == ("ok", None)
+    assert told.text == "m: measured by the probe `p`, of which none is sent here"
+    assert other.state == "missing"
+
+
+def mixed(indicator: str, probes: tuple[Probe, ...], source: str | None = "engine") -> Glance:
+    """A model on vLLM, which can tell, and on llama.cpp, which cannot."""
+    views = (target(model="m"), target("llama", engine="llamacpp", model="m"))
+    said = model("m", targets=("vllm-8000", "llama"), engines=("vllm", "llamacpp"))
+    wanted = objective(0.5 if indicator == "ttft" else None, indicator)
+    key = Key(TTFT, (("model", "m"), ("target", "vllm-8000")))
+    read = Histogram(VLLM_BOUNDS, (0.0,) * len(VLLM_BOUNDS), 0.0, 0.0)
+    snapshot = snapshots.empty(
+        targets=views,
+        models=(replace(said, not_available={}),),
+        burns=(burn("m", (None,) * 6, objective=wanted, source=source),),
+        histograms={key: read},
+    )
+    return Glance(gpus=None, processes=None, engines=(), snapshot=snapshot, probes=probes)
+
+
+@pytest.mark.parametrize("source", ["engine", None])
+@pytest.mark.parametrize("is_probed", [False, True])
+@pytest.mark.parametrize("indicator", ["ttft", "errors"])
+def test_half_of_a_models_engines_is_no_whole_and_a_probe_does_not_mend_it(
+    indicator: str, is_probed: bool, source: str | None
+) -> None:
+    probe = Probe(name="p", url="http://127.0.0.1:8080/v1/chat/completions", model="m")
+
+    (line,) = about("slo fast", mixed(indicator, (probe,) * is_probed, source))
+
+    assert line.state == "missing"
+    assert line.text.startswith("m: not measured")
+    assert "probe" not in (line.remedy or "")
+    if source is not None:
+        assert "not measured on llama" in line.text
+        assert (line.remedy or "").startswith("a gateway before it that counts it (")
 
 
 def test_what_the_engine_can_count_needs_a_request_first() -> None:

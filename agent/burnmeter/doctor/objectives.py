@@ -35,7 +35,8 @@ class _Line:
 
     objective: str
     text: str
-    remedy: str
+    remedy: str | None
+    """None: nothing is amiss."""
     engine: str | None
 
 
@@ -50,14 +51,15 @@ def judged(glance: Glance) -> Judged:
         views = here.get(burn.model, [])
         if measure is None or not views:
             continue
-        if burn.source is None and _is_probed(glance, burn.model, measure):
-            continue
         if burn.source is None:
             needs |= {(burn.model, name) for name in (measure, measure.partition("{")[0])}
-            line = _unmeasured(burn, measure, views)
+            line = _unmeasured(glance, burn, measure, views)
             lines.setdefault(line, []).append(burn.model)
         elif burn.objective.indicator in INDICATORS:
-            for line in _inexact(glance.snapshot, burn, measure, views):
+            for line in _inexact(glance, burn, measure, views):
+                lines.setdefault(line, []).append(burn.model)
+        else:
+            for line in _half(burn, measure, views):
                 lines.setdefault(line, []).append(burn.model)
     told = tuple(_finding(line, models) for line, models in lines.items())
     return Judged(findings=told, needs=frozenset(needs))
@@ -66,7 +68,7 @@ def judged(glance: Glance) -> Judged:
 def _finding(line: _Line, models: Sequence[str]) -> Finding:
     shown = ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
     return Finding(
-        state="missing",
+        state="missing" if line.remedy is not None else "ok",
         subject=f"slo {line.objective}",
         text=f"{shown}: {line.text}",
         remedy=line.remedy,
@@ -77,28 +79,64 @@ def _finding(line: _Line, models: Sequence[str]) -> Finding:
 # --- nobody can tell -----------------------------------------------------------------------------
 
 
-def _is_probed(glance: Glance, model: str, measure: str) -> bool:
-    """Whether a probe of the config will tell, which a look does not send."""
-    able = [
-        d for d in load_all().values() if d.vantage == "probe" and _gives(d, measure) is not None
-    ]
-    return bool(able) and model in {
-        glance.model_names.get(probe.model, probe.model) for probe in glance.probes
-    }
+def _probes_of(glance: Glance, model: str, measure: str) -> list[str]:
+    """The probes of the config that will tell, which a look does not send."""
+    known = (dialect for dialect in load_all().values() if dialect.vantage == "probe")
+    if all(_gives(dialect, measure) is None for dialect in known):
+        return []
+    names = glance.model_names
+    return [probe.name for probe in glance.probes if names.get(probe.model, probe.model) == model]
 
 
-def _unmeasured(burn: Burn, measure: str, views: Sequence[TargetView]) -> _Line:
+def _unmeasured(glance: Glance, burn: Burn, measure: str, views: Sequence[TargetView]) -> _Line:
     names = {view.engine for view in views}
     engine = next(iter(names)) if len(names) == 1 else None
-    text = f"not measured: {burn.reason}"
-    return _Line(burn.objective.name, text, _remedy(measure, views), engine)
+    probes, is_half = _probes_of(glance, burn.model, measure), _is_half(measure, views)
+    if probes and not is_half and all(_is_unable(view, measure) for view in views):
+        asked = ", ".join(f"`{name}`" for name in probes)
+        text = f"measured by the probe {asked}, of which none is sent here"
+        return _Line(burn.objective.name, text, None, engine)
+    remedy = _remedy(measure, views, may_probe=not probes and not is_half)
+    return _Line(burn.objective.name, f"not measured: {burn.reason}", remedy, engine)
 
 
-def _remedy(measure: str, views: Iterable[TargetView]) -> str:
+def _half(burn: Burn, measure: str, views: Sequence[TargetView]) -> Iterable[_Line]:
+    """A line for engines that cannot tell what others of the model count."""
+    beside = [view for view in views if view.vantage == burn.source]
+    unable = [view for view in beside if _is_unable(view, measure)]
+    if unable:
+        where = ", ".join(view.target for view in unable)
+        text = f"not measured on {where}, and so not as a whole: {measure} cannot be had there"
+        names = {view.engine for view in unable}
+        engine = next(iter(names)) if len(names) == 1 else None
+        yield _Line(burn.objective.name, text, _remedy(measure, unable, may_probe=False), engine)
+
+
+def _is_half(measure: str, views: Sequence[TargetView]) -> bool:
+    """Whether some can tell and some cannot: a probe is no stand-in for those that can."""
+    return len({_is_unable(view, measure) for view in views if view.vantage == "engine"}) == 2
+
+
+def _is_unable(view: TargetView, measure: str) -> bool:
+    """Whether no page of such an engine has it, and none of its other half either."""
+    dialect = load_all().get(view.engine or "")
+    return (
+        dialect is not None
+        and not _is_elsewhere(view, measure)
+        and _gives(dialect, measure) is None
+    )
+
+
+def _is_elsewhere(view: TargetView, measure: str) -> bool:
+    role = engines.role_of(view)
+    return role is not None and _is_listed(measure, role.leaves_out)
+
+
+def _remedy(measure: str, views: Iterable[TargetView], *, may_probe: bool) -> str:
     """What would bring a measure that no page of a model has."""
     for view in views:
-        dialect, role = load_all().get(view.engine or ""), engines.role_of(view)
-        if dialect is None or (role is not None and _is_listed(measure, role.leaves_out)):
+        dialect = load_all().get(view.engine or "")
+        if dialect is None or _is_elsewhere(view, measure):
             continue
         only_with = _gives(dialect, measure)
         if only_with is not None:
@@ -108,7 +146,7 @@ def _remedy(measure: str, views: Iterable[TargetView]) -> str:
     able = [dialect for dialect in load_all().values() if _gives(dialect, measure) is not None]
     gateways = sorted(dialect.title for dialect in able if dialect.vantage == "gateway")
     ways = ["a probe of its endpoint, listed under `probes:`"] * any(
-        dialect.vantage == "probe" for dialect in able
+        may_probe and dialect.vantage == "probe" for dialect in able
     )
     ways += [f"a gateway before it that counts it ({', '.join(gateways)})"] if gateways else []
     return ", or ".join(ways) or "nothing that we know counts it here; remove the objective"
@@ -135,21 +173,22 @@ def _is_listed(measure: str, names: Container[str]) -> bool:
 
 
 def _inexact(
-    snapshot: Snapshot, burn: Burn, measure: str, views: Sequence[TargetView]
+    glance: Glance, burn: Burn, measure: str, views: Sequence[TargetView]
 ) -> Iterable[_Line]:
     """A line for each set of bounds that does not hold the threshold, and for pages without any."""
     by_bounds: dict[tuple[str, tuple[float, ...]], list[str]] = {}
     for view in views:
-        role = engines.role_of(view)
-        is_elsewhere = role is not None and measure in role.leaves_out
-        if view.vantage == burn.source and not is_elsewhere:
-            for bounds in _bounds(snapshot, measure, burn.model, view) or [()]:
+        if view.vantage == burn.source and not _is_elsewhere(view, measure):
+            for bounds in _bounds(glance.snapshot, measure, burn.model, view) or [()]:
                 by_bounds.setdefault((view.engine or "", bounds), []).append(view.target)
+    is_probed = bool(_probes_of(glance, burn.model, measure))
+    may_probe = not is_probed and not any(bounds for _, bounds in by_bounds)
     for (engine, bounds), names in by_bounds.items():
         where = ", ".join(names)
         if not bounds:
             text = f"not measured on {where}: its page has no buckets of {measure}"
-            remedy = _remedy(measure, [view for view in views if view.target in names])
+            lacking = [view for view in views if view.target in names]
+            remedy = _remedy(measure, lacking, may_probe=may_probe)
             yield _Line(burn.objective.name, text, remedy, engine)
         elif burn.objective.threshold_seconds not in bounds:
             yield _off(burn.objective, measure, bounds, engine, where)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
-from burnmeter import __version__, prices, views
+from burnmeter import __version__, names, prices, views
 from burnmeter.config import Config
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
@@ -43,6 +43,8 @@ BEYOND: Final = {
 """What becomes of what is beyond a limit, if it is read at all."""
 PLACES: Final = {"probes": "probes[].tokens_per_day` or `dollars_per_day"}
 """Where a limit stands in the config, if not under `limits`."""
+SUBJECTS_TOLD: Final = 3
+"""Of those of which the same is told at once: a target that stalls makes all its models burn."""
 BAD_NEWS: Final = {"down", "stalled", "stale", "sick", "burning", "xid", "gpu_lost"}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -413,17 +415,26 @@ class Agent:
 
 def tell(before: Snapshot | None, now: Snapshot) -> None:
     """Log what is new since the Snapshot before, once: for those who read logs, not metrics."""
+    fresh: dict[tuple[str, str], list[str]] = {}
     for event in now.events:
         if event.timestamp_seconds == now.timestamp_seconds:
-            level = logging.WARNING if event.kind in BAD_NEWS else logging.INFO
-            log.log(level, "%s: %s: %s", event.subject, event.kind, event.text)
+            fresh.setdefault((event.kind, event.text), []).append(event.subject)
+    for (kind, text), subjects in fresh.items():
+        level = logging.WARNING if kind in BAD_NEWS else logging.INFO
+        more = f" and {len(subjects) - SUBJECTS_TOLD} more" * (len(subjects) > SUBJECTS_TOLD)
+        _say(level, f"{', '.join(subjects[:SUBJECTS_TOLD])}{more}: {kind}: {text}")
     was = {view.source: view.failure for view in before.sources} if before else {}
     for view in now.sources:
         old = was.get(view.source)
         if view.failure is not None and (old is None or old.kind != view.failure.kind):
-            log.warning("%s: %s", view.source, view.failure.message)
+            _say(logging.WARNING, f"{view.source}: {view.failure.message}")
         elif view.failure is None and old is not None:
             log.info("%s: answers again", view.source)
     for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
         where, what = PLACES.get(name, f"limits.{name}"), BEYOND.get(name, "is not read")
         log.warning("the limit `%s` was reached; what is beyond it %s", where, what)
+
+
+def _say(level: int, text: str) -> None:
+    """One line, whatever an engine put into the text."""
+    log.log(level, "%s", names.visible(text))

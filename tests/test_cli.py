@@ -37,6 +37,23 @@ def burnmeter(*words: str, **environment: str) -> "subprocess.CompletedProcess[s
     )
 
 
+def test_an_address_in_an_error_shows_no_secret() -> None:
+    result = burnmeter("inspect", "http://user:hunter2@127.0.0.1:1/metrics?key=hunter2")
+
+    assert result.returncode == 1
+    assert "http://127.0.0.1:1/metrics" in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
+
+
+def test_a_models_name_steers_no_terminal(tmp_path: Path) -> None:
+    page = tmp_path / "page.prom"
+    page.write_text('vllm:generation_tokens_total{model_name="a\\nmodel b\x1b[2J"} 5\n')
+
+    result = burnmeter("inspect", str(page))
+
+    assert r"model a\x0amodel b\x1b[2J" in result.stdout.splitlines()
+
+
 def too_wide(text: str) -> list[str]:
     return [line for line in text.splitlines() if len(line) > WIDTH]
 

@@ -221,6 +221,13 @@ def test_no_message_and_no_print_shows_a_secret(path: Path) -> None:
     assert SECRET not in repr(found)
 
 
+@pytest.mark.parametrize("query", ["keyspace=a", "design=b", "monkey=c", "a=key", "format=text"])
+def test_a_harmless_query_is_kept(query: str) -> None:
+    found = parsed(f"targets: [{{url: 'http://a/metrics?{query}'}}]")
+
+    assert found.targets[0].url == f"http://a/metrics?{query}"
+
+
 def test_a_token_is_never_read_only_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text(SECRET)
     monkeypatch.setenv("CHAT_TOKEN", SECRET)

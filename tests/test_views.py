@@ -7,16 +7,19 @@ import pytest
 from burnmeter import recent, views
 from burnmeter.frame import HISTORY_POINTS, Frame, burn_events, lengthen
 from burnmeter.model import (
+    About,
     Burn,
     EnginePage,
     Failure,
     Histogram,
     Key,
+    ServedModel,
     Share,
     Spend,
     Tally,
     WindowBurn,
 )
+from burnmeter.page import read_page
 from burnmeter.pipeline import Past, Settings, State, addressed
 from burnmeter.recent import Recent
 from burnmeter.snapshot import Point, Quantile
@@ -31,10 +34,13 @@ from tests.fakes import (
     key,
     objective,
     page,
+    reading,
     requests,
     target,
     terms,
+    vllm,
 )
+from tests.test_pipeline import Node
 
 REFUSED = Failure("refused", "nothing listens on a:8000")
 TIMEOUT = Failure("timeout", "no answer within 4 s")
@@ -417,3 +423,22 @@ def test_without_tokens_no_cost_per_token_is_known() -> None:
 
     assert view.dollars_per_million_tokens is None
     assert view.generated_tokens_per_second == 0.0
+
+
+def test_no_secret_of_a_targets_address_is_shown() -> None:
+    told = replace(target("a"), url="http://user:hunter2@chat:8000/metrics?k=hunter2#hunter2")
+    (one,) = Node().tick({told: vllm()}).watched.values()
+
+    assert views.target_view(one, 0.0).url == "http://chat:8000/metrics"
+
+
+def test_where_a_page_has_no_word_for_its_model_the_engines_list_has_it() -> None:
+    text = read_page("llamacpp:tokens_predicted_total 5\n")
+    about = About(models=(ServedModel("tiny", None, None), ServedModel("lora", None, "tiny")))
+    here = replace(target("a"), model="chat")
+    read = reading(0.0, None, name="a")._replace(about=about)
+
+    (one,) = Node().look({here: (read, text)}).watched.values()
+
+    view = views.target_view(one, 0.0)
+    assert (view.model, view.engine_model, dict(view.models)) == ("chat", "tiny", {"chat": "tiny"})

@@ -21,8 +21,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from burnmeter import __version__, config, dialects, reports, wiring
+from burnmeter import __version__, config, dialects, names, reports, wiring
 from burnmeter.config import Config
+from burnmeter.config_targets import bare_url
 from burnmeter.doctor import findings
 from burnmeter.errors import BurnmeterError, ConfigError, PageError
 from burnmeter.explanation import explain as explain_metric
@@ -78,8 +79,13 @@ class Group(click.Group):
 
 def fail(text: str) -> NoReturn:
     """Say what is wrong and exit with 1."""
-    click.echo(f"burnmeter: {text}", err=True)
+    click.echo(f"burnmeter: {visible(text)}", err=True)
     sys.exit(1)
+
+
+def visible(text: str) -> str:
+    """Its lines, with nothing in them that steers a terminal: engines choose some of the words."""
+    return "\n".join(map(names.visible, text.removesuffix("\n").split("\n")))
 
 
 def load(config_file: Path | None) -> Config:
@@ -248,7 +254,7 @@ def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: 
     if as_json_text:
         click.echo(snapshot_json.to_bytes(snapshot).decode())
     else:
-        click.echo(terminal.snapshot(snapshot), nl=False)
+        click.echo(visible(terminal.snapshot(snapshot)))
     sys.exit(1 if any(view.state == "burning" for view in snapshot.models) else 0)
 
 
@@ -266,11 +272,12 @@ def inspect(page: str, since: str | None, as_json_text: bool) -> None:
     try:
         found = inspect_page(text, before, about)
     except PageError as error:
-        fail(f"{page}{'' if since is None else f' since {since}'}: {error.message}")
+        places = [place_shown(place) for place in (page, since) if place is not None]
+        fail(f"{' since '.join(places)}: {error.message}")
     if as_json_text:
         click.echo(json.dumps(as_json(found), indent=2))
     else:
-        click.echo(reports.inspection(found), nl=False)
+        click.echo(visible(reports.inspection(found)))
 
 
 def read_text(place: str) -> tuple[str, About | None]:
@@ -283,7 +290,12 @@ def read_text(place: str) -> tuple[str, About | None]:
             raise PageError("unreachable", "is no address we can read; write http:// or https://")
         return wiring.read_file(sys.stdin.buffer if place == "-" else place), None
     except PageError as error:
-        fail(f"{place}: {error.message}")
+        fail(f"{place_shown(place)}: {error.message}")
+
+
+def place_shown(place: str) -> str:
+    """A file's name, or an address without what may be a secret."""
+    return bare_url(place) if "://" in place else place
 
 
 @main.command(
@@ -341,7 +353,7 @@ def doctor(config_file: Path | None, as_json_text: bool) -> None:
         rows = [asdict(finding) for finding in found]
         click.echo(json.dumps({"findings": rows}, indent=2))
     else:
-        click.echo(reports.findings(found), nl=False)
+        click.echo(visible(reports.findings(found)))
     sys.exit(1 if any(finding.state == "wrong" for finding in found) else 0)
 
 

@@ -52,6 +52,8 @@ _KEY_UNITS: Final[Mapping[str, tuple[str, float]]] = {
 """Last word of our keys -> what is measured, in how many base units."""
 _QUANTITY = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*([A-Za-zµ%$]*)\s*")
 SECRET_WORDS: Final = ("token", "password", "passwd", "secret", "api_key", "apikey", "auth")
+SECRET_WHOLE_WORDS: Final = ("key", "sig", "signature", "credential", "jwt", "sas")
+"""Secrets only as words of their own: `access-key` and `X-Amz-Signature`, not `keyspace`."""
 
 
 class RuleError(BurnmeterError):

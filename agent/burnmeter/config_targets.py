@@ -11,7 +11,14 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from burnmeter import config_rules as rules
-from burnmeter.config_rules import SECRET_WHOLE_WORDS, SECRET_WORDS, Report, RuleError, given, suggestion
+from burnmeter.config_rules import (
+    SECRET_WHOLE_WORDS,
+    SECRET_WORDS,
+    Report,
+    RuleError,
+    given,
+    suggestion,
+)
 from burnmeter.located import Located, shown
 from burnmeter.model import Target
 
@@ -188,7 +195,7 @@ def bare_url(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return REMOVED
+        return REMOVED if set("@?#") & set(url) else url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 

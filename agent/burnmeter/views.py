@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from burnmeter import histograms, names, pipeline, recent, sli, vantage
+from burnmeter.config_targets import bare_url
 from burnmeter.dialects import INDICATORS
 from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
 from burnmeter.model import Burn, Histogram, Key
@@ -253,10 +254,10 @@ def _not_available(watched: Sequence[Watched]) -> dict[str, str]:
 
 def target_view(one: Watched, at_seconds: float) -> TargetView:
     """One target as it is now."""
-    words = sorted(one.plan.models) if one.plan else []
+    words = sorted({word for found in _words(one).values() for word in found})
     return TargetView(
         target=one.target.name,
-        url=one.target.url,
+        url=bare_url(one.target.url),
         origin=one.target.origin,
         engine=one.page.engine if one.page else one.target.engine,
         role=one.page.role if one.page else None,
@@ -282,11 +283,20 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
 
 def _models(one: Watched) -> dict[str, str]:
     """Each model that it serves -> its own words for it."""
-    words: dict[str, list[str]] = {name: [] for name in one.models}
+    words = _words(one)
+    return {
+        name: names.cut(", ".join(sorted(words.get(name, ())))) if name != names.OVERFLOW else ""
+        for name in one.models
+    }
+
+
+def _words(one: Watched) -> dict[str, list[str]]:
+    """Each of our names -> the engine's words for it: its page's, or else of its own list."""
+    words: dict[str, list[str]] = {}
+    listed = [m.id for m in one.about.models if m.parent is None] if one.about else []
     for word, name in (one.plan.models if one.plan else {}).items():
-        if word and name in words and name != names.OVERFLOW:
-            words[name].append(word)
-    return {name: names.cut(", ".join(sorted(found))) for name, found in words.items()}
+        words.setdefault(name, []).extend([word] if word else listed)
+    return words
 
 
 def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:

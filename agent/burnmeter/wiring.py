@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from burnmeter import dialects
 from burnmeter.config import Config
+from burnmeter.config_targets import bare_url
 from burnmeter.dialects import Asks
 from burnmeter.doctor import Glance
 from burnmeter.errors import PageError
@@ -247,7 +248,7 @@ def read_url(url: str) -> tuple[str, About | None]:
         asks_of=asks_of,
     )
     try:
-        reading = reader.read(Target(name=url, url=url, origin="config"))
+        reading = reader.read(Target(name=bare_url(url), url=url, origin="config"))
     finally:
         reader.close()
     if reading.text is None:

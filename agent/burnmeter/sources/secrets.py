@@ -6,11 +6,10 @@ It works on a tick in JSON's values (plain.py). Whatever looks like a secret goe
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from burnmeter.config_rules import SECRET_WORDS
+from burnmeter.config_targets import REMOVED, bare_url
 
-REMOVED: Final = "REMOVED"
 _WORDS: Final = re.compile("|".join((*SECRET_WORDS, "bearer", "credential")), re.IGNORECASE)
 _KEYS: Final = re.compile(r"(\b|_)(sk|hf|gh[a-z]|glpat|nvapi|xox[a-z]|eyJ)[-_A-Za-z0-9.]{12,}")
 """How the keys of well-known services begin."""
@@ -34,16 +33,6 @@ def without_secrets(tick: dict[str, Any]) -> dict[str, Any]:
         process["command"] = bare_command(process["command"])
         process["title"] = bare_title(process["title"])
     return tick
-
-
-def bare_url(url: str) -> str:
-    """The URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return REMOVED
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def bare_command(command: list[str]) -> list[str]:

@@ -425,6 +425,15 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return lines
 
 
+def test_no_name_forges_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    silent = gpus(0, failure=Failure("driver", "a\n\x1b[31mINFO all is well"))
+
+    ticking = agent(gpus=Scripted(lambda: silent))
+    ticking.run(Turns(Clock(), 1))
+
+    assert r"WARNING gpus: a\x0a\x1b[31mINFO all is well" in logged(caplog)
+
+
 def test_the_log_says_each_change_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "burnmeter")
     clock, pages = Clock(), Pages({"chat": AFTER})

@@ -176,7 +176,7 @@ def test_a_role_without_conditions_is_told_only_by_who_knows():
     assert (told.role, told.left_out) == ("decode", frozenset(["tokens_total"]))
     assert "tokens_total" in {row.key.measure for row in untold.counters}
     assert "tokens_total" not in {row.key.measure for row in told.counters}
-    why = "another page counts it for the same requests: it decodes"
+    why = "left to another page of the same requests: it decodes"
     assert told.not_available["tokens_total"] == why
 
 

@@ -142,7 +142,7 @@ def test_of_a_prefill_and_a_decode_worker_each_request_and_token_counts_once() -
 
     for measure in ("requests_total", "tokens_total"):
         assert count(prefill, measure) is None
-        assert "another page counts it" in prefill.not_available[measure]
+        assert "left to another page" in prefill.not_available[measure]
     assert requests(decode)["ok", "engine"] == 5
     assert count(decode, "tokens_total", kind="prompt") == 500
     assert count(decode, "tokens_total", kind="generated") == 200

@@ -173,7 +173,7 @@ def test_half_a_pair_alone_says_what_the_other_half_counts() -> None:
     assert total(alone, "requests_total") == 0
     why = alone.kept["errors", "llama"].unmeasured
     assert why is not None
-    assert "another page counts it for the same requests" in why
+    assert "left to another page of the same requests" in why
     assert total(served(with_prefill=False), "requests_total", outcome="ok") == 4
 
 

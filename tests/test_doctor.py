@@ -222,6 +222,62 @@ def test_models_of_the_same_targets_miss_the_same_once() -> None:
     assert [one.text for one in about("sglang-30000", seen)[1:]] == ["x: no"]
 
 
+# --- halves of a pair -----------------------------------------------------------------------------
+
+
+def prefill(**changes: Any) -> TargetView:
+    return target("first", role="prefill", model="m", **changes)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        (),
+        (target("other", role="decode", model="n"),),
+        (target("other", role="prefill", model="m"),),
+        (target("other", role="engine", model="m"),),
+    ],
+)
+def test_half_a_pair_whose_other_half_is_not_here_says_what_is_lost(
+    others: tuple[TargetView, ...],
+) -> None:
+    told = about("first", glance(prefill(), *others))[1]
+
+    assert told.state == "missing"
+    assert told.text.startswith("its other half is not on this node: no decode server of m, which")
+    assert "counts requests_total, " in told.text
+    assert told.remedy is not None
+    assert "`role: decode`" in told.remedy
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        target("other", role="decode", model="m"),
+        target("other", role="decode", model=None),
+        target("other", role=None, model=None, is_up=False, failure=REFUSED),
+    ],
+)
+def test_half_a_pair_beside_what_may_be_its_other_half_says_nothing(other: TargetView) -> None:
+    assert len(about("first", glance(prefill(), other))) == 1
+
+
+def test_a_role_that_the_engine_does_not_know_is_told() -> None:
+    told = about("first", glance(prefill(engine="llamacpp")))[1]
+
+    assert told.text == "llama.cpp knows no role `prefill`, so its numbers count whole"
+    assert told.remedy == "remove its `role`"
+
+
+def test_a_reason_for_many_measures_is_said_once() -> None:
+    seen = glance(sglang())
+    lacks = {"x": "no", "y": "its role", "z": "its role"}
+    said = model("m", targets=("sglang-30000",), not_available=lacks)
+    seen = replace(seen, snapshot=replace(seen.snapshot, models=(said,)))
+
+    assert [one.text for one in about("sglang-30000", seen)[1:]] == ["x: no", "y, z: its role"]
+
+
 # --- objectives -----------------------------------------------------------------------------------
 
 
@@ -304,7 +360,9 @@ def test_a_page_without_buckets_beside_others_is_named() -> None:
 
 
 def test_a_prefill_worker_lacks_nothing_that_its_decoder_counts() -> None:
-    assert judged(bounds=None, view=target(role="prefill", model="m")) == []
+    told = judged(bounds=None, view=target(role="prefill", model="m"))
+
+    assert [one for one in told if one.subject == "slo fast"] == []
 
 
 @pytest.mark.parametrize("indicator", ["ttft", "errors"])

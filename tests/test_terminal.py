@@ -96,3 +96,11 @@ def test_a_gateways_view_stands_apart_and_an_engine_tells_version_role_and_illne
 
     assert "  as a gateway sees it (litellm-4000):\n  requests ok 7\n" in told
     assert "vllm-8000 (vllm 0.10.2, decode) ill: /health answers HTTP 503\n" in told
+
+
+def test_a_reason_for_several_measures_is_said_once() -> None:
+    lacks = {"a": "its role", "b": "it is old", "c": "its role"}
+
+    told = terminal.missing(lacks)
+
+    assert told == ["", "  cannot be had:", "    a, c: its role", "    b: it is old"]

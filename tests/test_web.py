@@ -321,6 +321,15 @@ def test_quantiles_are_bounds() -> None:
     assert "≤ 25 ms" in text
 
 
+def test_a_reason_for_several_measures_is_said_once_of_those_that_cannot_be_said() -> None:
+    lacks = {"prefill_seconds": "its role", "x": "It", "decode_seconds": "its role", "y": "it"}
+
+    shown = page(snapshots.empty(models=(model(not_available=lacks),)))
+
+    pairs = re.findall(r"<div><dt>([^<]*)</dt><dd>([^<]*)</dd></div>", shown)
+    assert pairs[-3:] == [("prefill_seconds, decode_seconds", "its role"), ("x", "It"), ("y", "it")]
+
+
 def test_what_is_not_known_is_a_dash_with_a_reason_and_0_is_0() -> None:
     view = model(waiting=0.0, running=None, not_available={"ttft_seconds": "it does not count it"})
     view = replace(view, latencies={})

@@ -272,7 +272,7 @@ class _Planner:
         absent = [m for name, m in dialect.measures.items() if name not in self.found]
         not_yet = frozenset(m.name for m in absent if _is_declared(m, types))
         why = {m.name: _why_missing(m, m.name in not_yet) for m in absent}
-        elsewhere = f"another page counts it for the same requests: {self.role.says}"
+        elsewhere = f"left to another page of the same requests: {self.role.says}"
         why |= dict.fromkeys(self.role.leaves_out, elsewhere)
         if "requests_total" in self.found and not self._counts_errors():
             why["requests_total{outcome=error}"] = "nothing on this page counts failed requests"

@@ -13,6 +13,7 @@ def findings(glance: Glance) -> tuple[Finding, ...]:
         *machine.gpus(glance.gpus),
         *machine.processes(glance.processes, glance.gpus),
         *engines.targets(glance),
+        *engines.roles(glance),
         *engines.probes(glance),
         *engines.unread(glance),
         *engines.not_available(glance, judged.needs),

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from burnmeter.config_targets import OTHER_HALF
 from burnmeter.dialects import Dialect, Role, load_all
 from burnmeter.doctor.finding import Finding, Glance
 from burnmeter.model import EngineProcess
@@ -43,6 +44,44 @@ def targets(glance: Glance) -> list[Finding]:
     return found
 
 
+def roles(glance: Glance) -> list[Finding]:
+    """Halves of a pair whose other half is not here, and roles that an engine does not know."""
+    found: list[Finding] = []
+    views = glance.snapshot.targets
+    for view in views:
+        other = OTHER_HALF.get(view.role or "")
+        if not view.is_up or other is None:
+            continue
+        role = role_of(view)
+        here = [one for one in views if one.role == other or (one.role is None and not one.is_up)]
+        if role is None:
+            text = (
+                f"{title_of(view.engine)} knows no role `{view.role}`, so its numbers count whole"
+            )
+            remedy = "remove its `role`"
+        elif role.leaves_out and not any(_may_serve(one, view.model) for one in here):
+            text = f"its other half is not on this node: no {other} server of {view.model or 'it'}"
+            text += f", which alone counts {', '.join(role.leaves_out)}"
+            remedy = f"list it under `targets:` with `role: {other}`, or watch it on its own node"
+        else:
+            continue
+        found.append(
+            Finding(
+                state="missing",
+                subject=view.target,
+                text=text,
+                remedy=remedy,
+                engine=view.engine,
+            )
+        )
+    return found
+
+
+def _may_serve(view: TargetView, model: str | None) -> bool:
+    """Whether it is this model's; who is down may not have said whose it is."""
+    return not view.is_up or view.model is None or view.model == model
+
+
 def probes(glance: Glance) -> list[Finding]:
     """A line for each probe of the config."""
     return [
@@ -69,22 +108,26 @@ def unread(glance: Glance) -> list[Finding]:
 
 
 def not_available(glance: Glance, told: Collection[tuple[str, str]]) -> list[Finding]:
-    """What the pages of a model cannot give; models of the same targets are told together.
+    """What the pages of a model cannot give, by reason; models of the same targets together.
 
     `told`: (model, measure) of which another line says more.
     """
     up = {view.target: view for view in glance.snapshot.targets if view.is_up}
-    found: dict[Finding, None] = {}
+    lines: dict[tuple[str, str, str | None], list[str]] = {}
     for model in glance.snapshot.models:
         names = [name for name in model.targets if name in up]
         optional = _optional(model.engines)
         for measure, why in model.not_available.items():
             if names and measure not in optional and (model.model, measure) not in told:
                 engine = model.engines[0] if len(model.engines) == 1 else None
-                subject, text = ", ".join(names), f"{measure}: {why}"
-                line = Finding(state="missing", subject=subject, text=text, engine=engine)
-                found.setdefault(line)
-    return list(found)
+                measures = lines.setdefault((", ".join(names), why, engine), [])
+                measures += [measure] * (measure not in measures)
+    return [
+        Finding(
+            state="missing", subject=subject, text=f"{', '.join(measures)}: {why}", engine=engine
+        )
+        for (subject, why, engine), measures in lines.items()
+    ]
 
 
 def title_of(engine: str | None) -> str:

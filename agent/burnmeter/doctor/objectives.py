@@ -26,7 +26,8 @@ class Judged:
 
     findings: tuple[Finding, ...]
     needs: frozenset[tuple[str, str]]
-    """(model, measure) that an objective needs and nobody can give: told in its line."""
+    """(model, measure) that an objective needs and nobody can give: told in its line. And those
+    that a probe brings, which are not missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ def judged(glance: Glance) -> Judged:
         else:
             for line in _half(burn, measure, views):
                 lines.setdefault(line, []).append(burn.model)
+    for model, views in here.items():
+        probed = {
+            name for d in _probing() for name in d.measures if _probes_of(glance, model, name)
+        }
+        needs |= {(model, name) for name in probed if all(_is_unable(v, name) for v in views)}
     told = tuple(_finding(line, models) for line, models in lines.items())
     return Judged(findings=told, needs=frozenset(needs))
 
@@ -81,11 +87,14 @@ def _finding(line: _Line, models: Sequence[str]) -> Finding:
 
 def _probes_of(glance: Glance, model: str, measure: str) -> list[str]:
     """The probes of the config that will tell, which a look does not send."""
-    known = (dialect for dialect in load_all().values() if dialect.vantage == "probe")
-    if all(_gives(dialect, measure) is None for dialect in known):
+    if all(_gives(dialect, measure) is None for dialect in _probing()):
         return []
     names = glance.model_names
     return [probe.name for probe in glance.probes if names.get(probe.model, probe.model) == model]
+
+
+def _probing() -> list[Dialect]:
+    return [dialect for dialect in load_all().values() if dialect.vantage == "probe"]
 
 
 def _unmeasured(glance: Glance, burn: Burn, measure: str, views: Sequence[TargetView]) -> _Line:

@@ -61,12 +61,13 @@ def counts(found: Mapping[str, float]) -> str:
 
 
 def missing(not_available: Mapping[str, str]) -> list[str]:
-    """What an engine cannot say, and why."""
+    """What an engine cannot say, and why: each reason once."""
     if not not_available:
         return []
     lines = ["", "  cannot be had:"]
-    for measure, why in not_available.items():
-        lines += wrapped(f"{measure}: {why}", indent=4)
+    for why in dict.fromkeys(not_available.values()):
+        measures = [measure for measure, reason in not_available.items() if reason == why]
+        lines += wrapped(f"{', '.join(measures)}: {why}", indent=4)
     return lines
 
 

@@ -215,6 +215,59 @@ def test_a_wrong_key_is_not_the_endpoints_fault_and_is_told() -> None:
     assert "answered HTTP 401 to probe `client`; is its `token_file`" in view.reason
     assert now.burn("availability", "ours").total.valid == 0
     assert now.total("burnmeter_target_failure", target="client", kind="http") == 1
+    # What was refused is counted all the same, and is no verdict on the endpoint.
+    assert answered(now, outcome="rejected") >= 1
+    assert answered(now, outcome="error") == answered(now, outcome="ok") == 0
+    assert now.burn("errors", "ours").total.valid == 0
+    assert "answered HTTP 401" in now.burn("errors", "ours").reason
+    assert now.events("client") == ["down"]
+
+
+def test_a_probe_that_nothing_answers_is_down_and_counts_each_failure() -> None:
+    with Server(lambda _: None) as gone:
+        url = gone.url
+    config = settings(probing.probe(url, every_seconds=EVERY_SECONDS))
+    agent = Agent(config, wiring.real_world(config))
+    try:
+        watch = Watcher(agent)
+        now = watch.until(lambda now: answered(now, outcome="error") >= 3, pause_seconds=0.02)
+    finally:
+        agent.close()
+
+    target, view = now.target("client"), now.model("ours")
+    assert (target.is_up, target.illness, now.events("client")) == (False, None, ["down"])
+    assert now.total("burnmeter_target_up", target="client") == 0
+    assert view.state == "burning"
+    assert (
+        view.reason
+        == f"probe client is down: nothing listens on 127.0.0.1:{gone.port}; is the engine running?"
+    )
+    errors, seconds = now.burn("errors", "ours").total, now.burn("availability", "ours").total
+    assert (errors.valid, errors.good_upper) == (answered(now, outcome="error"), 0)
+    assert seconds.valid > seconds.good_upper == 0
+
+
+def test_an_endpoint_that_falls_silent_is_down_at_the_first_request_and_up_again_after() -> None:
+    is_silent = threading.Event()
+
+    def behaviour(talk: Talk) -> None:
+        if is_silent.is_set():
+            talk.sleeps(60.0)
+        else:
+            probing.streams(*GOOD)(talk)
+
+    with watched(behaviour) as (watch, _):
+        watch.until(lambda now: answered(now, outcome="ok") >= 1, pause_seconds=0.02)
+        is_silent.set()
+        down = watch.until(lambda now: answered(now, outcome="error") >= 1, pause_seconds=0.02)
+        is_silent.clear()
+        well = watch.until(lambda now: now.target("client").is_up, pause_seconds=0.02)
+
+    assert not down.target("client").is_up
+    assert down.model("ours").state == "burning"
+    assert well.events("client") == ["up", "down", "up"]
+    texts = [event.text for event in well.snapshot.events if event.kind == "up"]
+    assert texts == ["the endpoint answers"] * 2
 
 
 def test_a_spent_budget_lets_it_rest_and_says_until_when(

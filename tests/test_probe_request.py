@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnmeter.model import Failure
 from burnmeter.sources import probe_stream
 from burnmeter.sources.probe import target_of
 from burnmeter.sources.probe_request import BYTES_BESIDE, BYTES_PER_TOKEN, Result, send
@@ -142,6 +143,22 @@ def test_a_role_an_empty_text_and_an_unknown_event_are_no_tokens() -> None:
     assert stream.chunks == 0
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        (probing.chat(tool_calls=[{"function": {"name": "count"}}]), FINISH, DONE),
+        (probing.chat(finish="stop"), probing.usage(12, 1), DONE),
+    ],
+    ids=["a call of a tool", "only a count"],
+)
+def test_an_answer_without_text_is_one_if_anything_was_generated(
+    events: tuple[bytes, ...],
+) -> None:
+    result, _, _ = probing.sent(probing.streams(*events))
+
+    assert (result.outcome, result.chunks, result.first_token_seconds) == ("ok", 0, None)
+
+
 @pytest.mark.parametrize("value", ["true", "-1", '"3"', "3.5", "1e30", "null", "10000001"])
 def test_a_usage_that_is_no_count_is_not_believed(value: str) -> None:
     told = f'data: {{"choices": [], "usage": {{"completion_tokens": {value}}}}}\n'
@@ -186,6 +203,14 @@ UNSERVED: dict[str, tuple[Behaviour, str]] = {
         probing.answers("200 OK", b""),
         "ended its stream after 0 parts, without saying so",
     ),
+    "an end without a token": (
+        probing.streams(DONE),
+        "ended its stream without a token",
+    ),
+    "an empty text and its end": (
+        probing.streams(ROLE, FINISH, probing.usage(12, 0), DONE),
+        "ended its stream without a token",
+    ),
     "a packed answer": (
         probing.answers("200 OK", b"x", "Content-Encoding: gzip"),
         "packed its answer, though it was asked not to",
@@ -217,7 +242,6 @@ def test_whoever_waits_for_the_rest_was_not_served(name: str) -> None:
 
 
 LATE: dict[str, tuple[Behaviour, str]] = {
-    "silent": (is_silent, "took the connection but said nothing within 0.6 s"),
     "silent after its head": (
         probing.after_hearing(lambda talk: talk.says(HEAD) and talk.sleeps(60.0)),
         "bytes but no end within 0.6 s",
@@ -244,10 +268,22 @@ def test_a_request_ends_in_time_whatever_the_endpoint_does(name: str) -> None:
     result, place, _ = probing.sent(behaviour)
 
     assert time.monotonic() - began < TIMEOUT_SECONDS + SPARE_SECONDS
-    assert result.outcome == "error"
+    assert (result.outcome, result.failure) == ("error", None)
     assert result.illness is not None
     assert result.illness.startswith(place)
     assert words in result.illness
+
+
+def test_an_endpoint_that_says_nothing_in_time_has_not_answered_at_all() -> None:
+    began = time.monotonic()
+    result, place, _ = probing.sent(is_silent)
+
+    assert time.monotonic() - began < TIMEOUT_SECONDS + SPARE_SECONDS
+    assert (result.outcome, result.illness) == ("error", None)
+    words = f"{place} took the connection but said nothing within 0.6 s"
+    assert result.failure is not None
+    assert result.failure.kind == "timeout"
+    assert result.failure.message.startswith(words)
 
 
 def test_a_flood_ends_at_the_limit_of_bytes() -> None:
@@ -271,8 +307,9 @@ def test_where_nothing_listens_the_request_has_failed() -> None:
         asked = probing.probe(server.url)
     result = send(asked, target_of(asked, {}))
 
-    assert result.outcome == "error"
-    assert result.illness == (f"nothing listens on 127.0.0.1:{server.port}; is the engine running?")
+    words = f"nothing listens on 127.0.0.1:{server.port}; is the engine running?"
+    assert (result.outcome, result.illness) == ("error", None)
+    assert result.failure == Failure("refused", words)
     assert not result.is_answered
 
 
@@ -363,8 +400,8 @@ def test_a_certificate_that_nobody_signed_gets_no_key(tmp_path: Path, certificat
         heard = server.requests
 
     assert (result.outcome, heard, result.is_answered) == ("error", [], False)
-    assert result.illness is not None
-    assert "shows a certificate we cannot trust" in result.illness
+    assert result.failure is not None
+    assert "shows a certificate we cannot trust" in result.failure.message
 
 
 def test_a_stream_is_read_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,9 @@ def _sum(
         grown = found.growth or Growth(seconds=0.0, counters={}, histograms={})
         part = None
         is_able = measure is None or vantage.can_give(found.watched, measure)
-        if is_able and not found.watched.is_stale:
+        # A probe that was refused counts, but says nothing of its endpoint.
+        is_told = found.watched.failure is None or found.watched.is_down
+        if is_able and is_told and not found.watched.is_stale:
             part = sli.tally(objective, model, grown, found.slice)
         if part is not None:
             parts.append(part)

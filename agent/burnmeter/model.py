@@ -111,6 +111,7 @@ class PageReading(NamedTuple):
     duration_seconds: float
     text: str | None
     failure: Failure | None
+    """Beside a text only of our own probes: they count, and say what became of the last request."""
     body_bytes: int = 0
     about: About | None = None
     """None: it was not asked, or did not say."""

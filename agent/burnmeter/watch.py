@@ -109,7 +109,10 @@ class Watched:
         """Dead, or silent for two looks in a row: one page that came too late is no outage."""
         if self.failure is None or self.failure.kind not in DOWN_KINDS:
             return False
-        return self.failure.kind in DEAD_KINDS or self.page is None or self.misses > 1
+        # A probe's page that says so has waited for as long as it was told to.
+        is_said = self.page_at_seconds == self.looked_at_seconds
+        is_sure = self.failure.kind in DEAD_KINDS or self.misses > 1
+        return self.page is None or is_said or is_sure
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -314,15 +317,23 @@ def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms:
         misses=0,
         restarts=now.restarts + grown.is_restart,
     )
-    if grown.is_restart and now.bad_checkups == was.bad_checkups:  # It was not asked anew.
+    is_asked_anew = now.bad_checkups != was.bad_checkups
+    if now.failure is not None or (grown.is_restart and not is_asked_anew):
         now = replace(now, bad_checkups=None, illness=None)
     now = replace(now, is_stalled=_is_stalled(now, dialect, at_seconds, terms))
     return Look(
         watched=now,
         growth=grown,
-        slice=_slice(was, at_seconds, not (now.is_stalled or now.illness), terms),
+        slice=_slice(was, at_seconds, _was_good(now), terms),
         events=_events(was, now, grown, terms),
     )
+
+
+def _was_good(now: Watched) -> bool | None:
+    """Whether users were served up to this page, as far as it tells."""
+    if now.failure is not None:
+        return False if now.is_down else None
+    return not (now.is_stalled or now.illness)
 
 
 def _progress(page: EnginePage, dialect: Dialect) -> tuple[float, ...]:
@@ -375,8 +386,12 @@ def _events(was: Watched, now: Watched, grown: Growth, terms: Terms) -> tuple[tu
     if grown.is_restart:
         lost = sum(v for key, v in grown.counters.items() if ("outcome", "lost") in key.labels)
         found.append(("restart", f"the engine restarted{_lost_words(lost)}"))
+    if now.failure is not None:
+        is_new = was.failure is None or was.failure.kind != now.failure.kind
+        return (*found, *((("down", now.failure.message),) if is_new else ()))
     if was.failure is not None or was.page is None:
-        found.append(("up", "the engine answers"))
+        who = "endpoint" if now.vantage == "probe" else "engine"
+        found.append(("up", f"the {who} answers"))
     if now.is_stalled and not was.is_stalled:
         assert now.held is not None, "what is stalled holds requests"
         still = f"nothing has moved for {terms.stalled_after_seconds:g} s"

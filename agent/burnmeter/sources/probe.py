@@ -129,17 +129,17 @@ class Prober:
 
     def _reading(self, began: float, result: Result, page: str | None = None) -> PageReading:
         now = time.monotonic()
-        is_ok = result.illness is None
+        is_sent = result.outcome is not None
+        said = Checkup(is_well=result.illness is None, is_answer=True, text=result.illness or "")
         return PageReading(
             self.probe.name,
             now,
             time.time(),
             now - began,
-            # Without a verdict on the endpoint nothing is measured; what was counted shows later.
-            page if result.failure is None else None,
+            page if is_sent else None,
             result.failure,
             len(page.encode()) if page is not None else 0,
-            checkup=Checkup(is_well=is_ok, is_answer=True, text=result.illness or ""),
+            checkup=said if result.failure is None else None,
         )
 
 

@@ -31,6 +31,8 @@ BYTES_PER_TOKEN: Final = 4096
 """An event of one token is some hundred bytes; with log probabilities, some thousand."""
 BYTES_BESIDE: Final = 262_144
 """For headers, and for events without tokens."""
+SILENT_KINDS: Final = ("refused", "timeout", "unreachable")
+"""Failures in which nothing answered at all."""
 OVERLOADED: Final = http.HTTPStatus.TOO_MANY_REQUESTS
 
 
@@ -41,9 +43,9 @@ class Result:
     outcome: str | None
     """ok, error or rejected; None: nothing was sent."""
     illness: str | None = None
-    """Of an error: what is wrong with the endpoint."""
+    """Of an error: what is wrong with an endpoint that answers."""
     failure: Failure | None = None
-    """Otherwise not ok: what is wrong with the probe."""
+    """Otherwise not ok: nothing answered (an error), or what is wrong with the probe."""
     first_token_seconds: float | None = None
     gaps_seconds: tuple[float, ...] = ()
     """Between one part with text and the next."""
@@ -90,6 +92,8 @@ def send(probe: Probe, target: Target) -> Result:
         return _result(ask, "rejected", failure=error.failure)
     except Exception as error:  # noqa: BLE001 - whatever it is, the agent goes on
         failure = explain(error, place, ask.exchange, probe.timeout_seconds)
+        if not ask.exchange.received_bytes and failure.kind in SILENT_KINDS:
+            return _result(ask, "error", failure=failure)
         return _result(ask, "error", illness=failure.message)
     return _result(ask, "ok")
 
@@ -108,6 +112,8 @@ def _exchange(ask: _Ask, probe: Probe, url: Url, headers: dict[str, str]) -> Non
             ask.status = response.status
             _check(response, probe, url)
             probe_stream.read(ask.stream, response.readline, time.monotonic)
+        if not ask.stream.has_token:
+            raise Unserved("ended its stream without a token")
     finally:
         connection.close()
 

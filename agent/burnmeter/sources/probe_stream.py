@@ -17,6 +17,8 @@ TEXTS: Final = ("content", "reasoning_content", "reasoning", "text")
 """Where a part of an answer has its text: of chat, of models that think aloud, of completions."""
 COUNTS: Final = {"prompt_tokens": "prompt_tokens", "generated_tokens": "completion_tokens"}
 """Field -> its key in `usage`."""
+CALLS: Final = ("tool_calls", "function_call")
+"""Where a part of an answer has what is to be called."""
 BAD_ENDS: Final = ("error", "abort")
 
 ReadLine = Callable[[int], bytes]
@@ -38,11 +40,18 @@ class Stream:
     """By the endpoint's own word; None: it has not said."""
     is_finished: bool = False
     """It has said that it ends."""
+    has_call: bool = False
+    """It has called a tool, which is an answer without text."""
 
     @property
     def chunks(self) -> int:
         """Parts with text."""
         return len(self.token_times_seconds)
+
+    @property
+    def has_token(self) -> bool:
+        """Anything was generated, by what came or by the endpoint's own count."""
+        return self.chunks > 0 or self.has_call or (self.generated_tokens or 0) > 0
 
 
 def read(stream: Stream, read_line: ReadLine, clock: Clock) -> None:
@@ -98,6 +107,7 @@ def _choose(stream: Stream, choice: dict[str, Any], now_seconds: float) -> None:
     parts = [choice, *([delta] if isinstance(delta, dict) else [])]
     if any(isinstance(part.get(text), str) and part[text] for part in parts for text in TEXTS):
         stream.token_times_seconds.append(now_seconds)
+    stream.has_call |= any(part.get(call) for part in parts for call in CALLS)
     reason = choice.get("finish_reason")
     if reason in BAD_ENDS:
         raise Unserved(f"gave up its stream after {stream.chunks} parts")

@@ -16,6 +16,7 @@ import pytest
 from burnmeter import wiring
 from burnmeter.config import Config, Discovery, Gpus
 from burnmeter.config_probes import Probe
+from burnmeter.doctor import findings
 from burnmeter.export import snapshot_json, terminal
 from burnmeter.loop import Agent, tell
 from burnmeter.model import Process
@@ -397,6 +398,33 @@ def test_doctor_sends_nothing() -> None:
         connections = server.connections
 
     assert connections == 0
+
+
+def test_doctor_finds_a_probe_wrong_whose_key_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READ_KEY", KEY)
+    monkeypatch.delenv("UNSET_KEY", raising=False)
+    glance = wiring.look_once(
+        settings(
+            probe(name="well", token_environment="READ_KEY"),
+            probe(name="unset", token_environment="UNSET_KEY"),
+            probe(name="lost", token_file=str(tmp_path / "none")),
+        )
+    )
+    lines = {one.subject: one for one in findings(glance)}
+
+    assert (lines["well"].state, lines["well"].remedy) == ("ok", None)
+    unset, lost = lines["unset"], lines["lost"]
+    assert unset.state == lost.state == "wrong"
+    assert unset.text == (
+        "`token_environment` of probe `unset` leads to no token: it is empty or not set;"
+        " it asks nothing"
+    )
+    assert unset.remedy is not None
+    assert "set the variable UNSET_KEY" in unset.remedy
+    assert "`token_file` of probe `lost` cannot be read: No such file" in lost.text
+    assert KEY not in repr(lines)
 
 
 def test_probes_stand_among_the_targets_under_names_of_their_own() -> None:

@@ -372,7 +372,7 @@ def test_without_its_key_nothing_is_sent(tmp_path: Path) -> None:
     assert (result.outcome, connections) == (None, 0)
     assert result.failure is not None
     assert result.failure.kind == "no_permission"
-    assert "`token_file` of target `client` cannot be read" in result.failure.message
+    assert "`token_file` of probe `client` cannot be read" in result.failure.message
 
 
 def test_an_endpoint_that_repeats_the_key_is_not_quoted(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from burnmeter.page import read_page
 from burnmeter.planning import dialect_of
 from burnmeter.simulate.node import SimulatedNode
 from burnmeter.snapshot import Snapshot
+from burnmeter.sources.answers import Refusal
 from burnmeter.sources.engine_processes import engine_processes
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.nvml import NvmlSource
@@ -38,6 +39,7 @@ from burnmeter.sources.processes import (
 from burnmeter.sources.recording import Header, Recorder
 from burnmeter.sources.replay import Replay
 from burnmeter.sources.scrub import Scrubber
+from burnmeter.sources.tokens import authorisation
 
 log = logging.getLogger("burnmeter")
 
@@ -298,8 +300,20 @@ def look_once(settings: Config) -> Glance:
         engines=engine_processes(processes.processes, hints) if processes else (),
         snapshot=snapshot,
         probes=settings.probes,
+        keyless=_keyless(settings),
         model_names=settings.models,
     )
+
+
+def _keyless(settings: Config) -> dict[str, str]:
+    """Each probe whose key cannot be read -> why."""
+    found: dict[str, str] = {}
+    for probe in settings.probes:
+        try:
+            authorisation(target_of(probe, settings.models))
+        except Refusal as error:
+            found[probe.name] = error.failure.message
+    return found
 
 
 def _patient(source: Source[GpuReading]) -> GpuReading:

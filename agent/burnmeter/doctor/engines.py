@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from burnmeter.config_probes import Probe
 from burnmeter.config_targets import OTHER_HALF
 from burnmeter.dialects import Dialect, Role, load_all
 from burnmeter.doctor.finding import Finding, Glance
@@ -84,15 +85,7 @@ def _may_serve(view: TargetView, model: str | None) -> bool:
 
 def probes(glance: Glance) -> list[Finding]:
     """A line for each probe of the config."""
-    return [
-        Finding(
-            state="ok",
-            subject=probe.name,
-            text=f"a probe of {probe.model} at {probe.url} every {probe.every_seconds:g} s; "
-            "none is sent here",
-        )
-        for probe in glance.probes
-    ]
+    return [_probe(probe, glance.keyless.get(probe.name)) for probe in glance.probes]
 
 
 def unread(glance: Glance) -> list[Finding]:
@@ -213,6 +206,18 @@ def _remedy(view: TargetView, process: EngineProcess | None) -> str | None:
 def _port_of(view: TargetView) -> int:
     parts = urlsplit(view.url)
     return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _probe(probe: Probe, keyless: str | None) -> Finding:
+    if keyless is None:
+        text = f"a probe of {probe.model} at {probe.url} every {probe.every_seconds:g} s"
+        return Finding(state="ok", subject=probe.name, text=f"{text}; none is sent here")
+    remedy = "let the agent's user read a key in the file that `token_file` names"
+    if probe.token_environment is not None:
+        remedy = f"set the variable {probe.token_environment} where the agent runs, and look there"
+    return Finding(
+        state="wrong", subject=probe.name, text=f"{keyless}; it asks nothing", remedy=remedy
+    )
 
 
 # --- one process ---------------------------------------------------------------------------------

@@ -35,5 +35,7 @@ class Glance:
     snapshot: Snapshot
     probes: tuple[Probe, ...] = ()
     """Those of the config; a look sends none."""
+    keyless: Mapping[str, str] = field(default_factory=dict)
+    """Each probe whose key cannot be read -> why."""
     model_names: Mapping[str, str] = field(default_factory=dict)
     """An endpoint's word for a model -> ours, where the config says it."""

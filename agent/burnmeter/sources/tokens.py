@@ -17,8 +17,9 @@ TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.p
 
 def authorisation(target: Target) -> dict[str, str]:
     """Empty if the target needs no token. Raises Refusal if it leads to none."""
+    who = f"{'probe' if target.origin == 'probe' else 'target'} `{target.name}`"
     if target.token_file is not None:
-        source = f"`token_file` of target `{target.name}`"
+        source = f"`token_file` of {who}"
         try:
             with open(target.token_file, "rb") as file:
                 token = file.read(TOKEN_BYTES).decode("ascii", "replace").strip()
@@ -27,7 +28,7 @@ def authorisation(target: Target) -> dict[str, str]:
         except OSError as error:
             raise Refusal("gone", f"{source} cannot be read: {error.strerror}") from None
     elif target.token_environment is not None:
-        source = f"`token_environment` of target `{target.name}`"
+        source = f"`token_environment` of {who}"
         token = os.environ.get(target.token_environment, "").strip()
     else:
         return {}

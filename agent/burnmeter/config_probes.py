@@ -7,6 +7,7 @@ each probe is bounded in tokens per day even where the file does not say so.
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,7 +15,7 @@ from burnmeter import config_rules as rules
 from burnmeter import config_targets
 from burnmeter.config_rules import Report, Rule, RuleError, number, plain, whole
 from burnmeter.located import Located
-from burnmeter.units import TOKENS_PER_MILLION
+from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 APIS: Final = {"chat": "/chat/completions", "completions": "/completions"}
 """`engine_api` -> how the paths of its requests end."""
@@ -24,6 +25,8 @@ TEMPLATE_TOKENS: Final = 100
 EXAMPLE: Final = "http://127.0.0.1:8000"
 NEEDED: Final = {"name": "chat-probe", "url": EXAMPLE, "model": "llama-3.3-70b"}
 """Keys that each probe must have, with an example."""
+ROUNDING_RATIO: Final = 1e-9
+"""What may be lost of a number that was told in a message and then written."""
 PRICES: Final = ("prompt_dollars_per_million_tokens", "generated_dollars_per_million_tokens")
 _VERSION_AT_THE_END: Final = re.compile(r"/v\d+\w*$")
 
@@ -56,7 +59,7 @@ class Probe:
     """Price of what is sent."""
     generated_dollars_per_million_tokens: float | None = None
     """Price of what comes back."""
-    tokens_per_day: int = 100_000
+    tokens_per_day: int = 250_000
     """Most tokens in one day (UTC), sent and received; then the probe rests until the next."""
     dollars_per_day: float | None = None
     """Most dollars in one day; needs both prices."""
@@ -167,11 +170,43 @@ def _check_bounds(report: Report, node: Located, where: str, probe: Probe) -> No
     if probe.tokens_per_day < prompt + generated:
         text = f"{where}.tokens_per_day: {probe.tokens_per_day} is less than one request may take"
         report.error(rules.find(node, "tokens_per_day"), f"{text} ({prompt + generated})")
+    else:
+        _check_pace(report, node, where, probe, "tokens_per_day", prompt + generated)
     dollars = probe.dollars(prompt, generated)
-    if probe.dollars_per_day is not None and dollars is not None:
+    if probe.dollars_per_day is None or dollars is None:
+        return
+    if probe.dollars_per_day < dollars:
         text = f"{where}.dollars_per_day: {plain(probe.dollars_per_day)} is less than one request"
-        if probe.dollars_per_day < dollars:
-            report.error(rules.find(node, "dollars_per_day"), f"{text} may cost ({plain(dollars)})")
+        report.error(rules.find(node, "dollars_per_day"), f"{text} may cost ({plain(dollars)})")
+    else:
+        _check_pace(report, node, where, probe, "dollars_per_day", dollars)
+
+
+def _check_pace(
+    report: Report, node: Located, where: str, probe: Probe, key: str, most: float
+) -> None:
+    """A bound that does not last for its day leaves a hole in what is measured, each day.
+
+    `most`: what one request may take of it.
+    """
+    bound: float = getattr(probe, key)
+    requests = ceil(SECONDS_PER_DAY / probe.every_seconds)
+    if bound >= requests * most * (1 - ROUNDING_RATIO):
+        return
+    lasts_seconds = bound // most * probe.every_seconds
+    measured, span = key.removesuffix("_per_day"), _span(lasts_seconds)
+    text = f"{where}.{key}: {plain(bound)} may last only {span} of each day: one request may"
+    text += f" take {plain(most)} {measured}, and one is sent every {plain(probe.every_seconds)} s;"
+    text += f" write {plain(requests * most)}, or a larger `every_seconds`"
+    report.warn(rules.find(node, key), text)
+
+
+def _span(seconds: float) -> str:
+    """A stretch of at most a day, in words."""
+    for unit_seconds, unit in ((SECONDS_PER_HOUR, "h"), (60.0, "min")):
+        if seconds >= unit_seconds:
+            return f"{plain(round(seconds / unit_seconds, 1))} {unit}"
+    return f"{plain(round(seconds, 1))} s"
 
 
 def endpoint(node: Located) -> str:

@@ -110,9 +110,10 @@ class Watched:
         if self.failure is None or self.failure.kind not in DOWN_KINDS:
             return False
         # A probe's page that says so has waited for as long as it was told to.
-        is_said = self.page_at_seconds == self.looked_at_seconds
+        told_seconds = self.page_at_seconds
+        is_told = told_seconds is not None and told_seconds == self.looked_at_seconds
         is_sure = self.failure.kind in DEAD_KINDS or self.misses > 1
-        return self.page is None or is_said or is_sure
+        return self.page is None or is_told or is_sure
 
     @property
     def models(self) -> tuple[str, ...]:

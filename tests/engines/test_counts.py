@@ -30,8 +30,8 @@ def test_llamacpp_is_found_and_its_tokens_are_the_clients(llamacpp: Server, tmp_
     assert found.tokens() == (truth.prompt_tokens(), truth.completion_tokens())
     view = after.target(target)
     assert (view.origin, view.engine, view.pid) == ("process", "llamacpp", llamacpp.pid)
-    # Its page names no model; the command line's --alias does.
-    assert (view.model, view.engine_model) == ("tiny", None)
+    # Its page names no model; the command line's --alias does, and the list at /v1/models.
+    assert (view.model, view.engine_model) == ("tiny", "tiny")
 
 
 def test_llamacpp_has_no_requests_rather_than_none(llamacpp: Server, tmp_path: Path) -> None:

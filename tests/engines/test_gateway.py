@@ -91,8 +91,8 @@ def test_the_requests_that_the_engines_cannot_count_are_the_gateways(
     name = "burnmeter_gateway_requests_total"
     assert grown(before, after, name, outcome="ok", model="tiny") == 5
     assert grown(before, after, name, outcome="rejected", model="tiny") == 3
-    # What it refused for a model that it does not know is no model's.
-    assert grown(before, after, name, outcome="rejected", model="") == 1
+    # What it refused for a model that it does not know is no model's of ours.
+    assert grown(before, after, name, outcome="rejected", model="unknown") == 1
     assert grown(before, after, name) == 9
     # llama.cpp counts no requests: nobody may make some of the gateway's.
     assert after.total("burnmeter_requests_total") == 0

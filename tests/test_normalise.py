@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from burnmeter.dialects import load_all
-from burnmeter.model import Histogram
+from burnmeter.model import Histogram, Key
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
 from burnmeter.planning import plan
@@ -200,3 +200,13 @@ def test_foreign_units_become_base_units():
 def _with_factor(dialect, name, factor):
     measure = replace(dialect.measures[name], factor=factor)
     return replace(dialect, measures={**dialect.measures, name: measure})
+
+
+def test_of_copies_the_lowest_rank_counts_and_10_is_after_9():
+    who = 'engine_type="unified",model_name="m"'
+    rows = [
+        f'sglang:num_running_reqs{{{who},tp_rank="{rank}"}} {10 + rank}\n' for rank in (10, 9, 11)
+    ]
+    ours = pages.engine_page("".join(rows))
+
+    assert ours.gauges == {Key("running_requests", (("model", "m"),)): 19.0}

@@ -4,7 +4,7 @@ import pytest
 
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
-from burnmeter.model import Target
+from burnmeter.model import About, ServedModel, Target
 from burnmeter.naming import model_namer
 from burnmeter.normalise import normalise
 from burnmeter.page import read_page
@@ -145,6 +145,34 @@ def test_a_forced_engine_is_held_to_its_word():
 def test_a_models_name_is_found_in_the_stated_order(model, names, served, word, ours):
     target = Target(name="host:8000", url="", origin="config", model=model, served_model=served)
     assert model_namer(target, names, None)(word, True) == ours
+
+
+ADAPTED = About(
+    models=(ServedModel("llama", "/mnt/m", None), ServedModel("sql", "/mnt/sql", "llama"))
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "is_only", "ours"),
+    [
+        ("/mnt/m", True, "llama"),
+        ("", True, "llama"),
+        ("LLAMA", True, "llama"),
+        # Of several models on a page the list names only those that it has.
+        ("/mnt/m", False, "llama"),
+        ("sql", False, "sql"),
+        ("", False, "host:8000"),
+    ],
+)
+def test_an_engines_list_names_its_model_and_no_adapter_of_it(word, is_only, ours):
+    target = Target(name="host:8000", url="", origin="config")
+    assert model_namer(target, {}, ADAPTED)(word, is_only) == ours
+
+
+def test_what_a_page_shows_to_be_nobodys_count_is_not_counted_whoever_calls_it_a_worker():
+    text = pages.text_of("sglang", "lookalikes/model-gateway")
+    found = plan(read_page(text), load_all(), role="decode")
+    assert (found.role, found.counters, found.models) == ("router", (), {})
 
 
 def test_a_name_is_asked_for_once_a_layout_and_lands_on_every_sample():

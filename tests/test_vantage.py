@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from burnmeter import views
 from burnmeter.dialects import load_all
 from burnmeter.model import Failure, Target
 from burnmeter.page import Page, read_page
@@ -343,3 +344,16 @@ def test_a_model_that_stays_away_is_forgotten_with_its_budget() -> None:
         state = node.tick({GATEWAY: empty}, every=60.0)
 
     assert ("errors", "chat") not in state.kept
+
+
+def test_a_probes_own_requests_are_no_traffic_of_a_model_and_its_error_rate_is_labelled() -> None:
+    node = Node(objective("errors"))
+    node.tick({PROBE: probed()})
+    state = node.tick({PROBE: probed(ok=3, failed=1)})
+    (view,) = views.turn(
+        state, node.settings, timestamp_seconds=1005.0, at_seconds=5.0, before=None
+    )[1]
+
+    assert (view.requests, view.requests_per_second) == ({}, None)
+    assert (view.error_ratio_lower, view.seen_from["errors"]) == (0.25, "probe")
+    assert view.elsewhere["probe"].requests == {"ok": 3.0, "error": 1.0}

@@ -1,8 +1,8 @@
 """Which of several rows are the same events, and which of those count. Pure.
 
-An engine may write one number many times: for every tensor-parallel rank, once per priority and
-once as their total, at each stage that a request passes. A dialect says by which labels; here the
-rows that remain are picked, before anything is read from them.
+An engine may write one number many times: for every tensor-parallel rank, or at each stage that a
+request passes. A dialect says by which labels; here the rows that remain are picked, before
+anything is read from them.
 """
 
 import re
@@ -22,8 +22,6 @@ def chosen(rows: Sequence[Row], dialect: Dialect) -> Sequence[Row]:
         return rows
     for label, stages in dialect.stages:
         rows = _at_first_stage(rows, label, stages)
-    for label, value in dialect.totals:
-        rows = _totals(rows, label, value)
     if any(label in series.labels for label in dialect.copies for _, series in rows):
         rows = _one_of_each(rows, dialect.copies)
     return rows
@@ -55,15 +53,6 @@ def _at_first_stage(
 def _stage(value: str, stages: Sequence[re.Pattern[str]]) -> int | None:
     found = (number for number, stage in enumerate(stages) if stage.fullmatch(value))
     return next(found, None)
-
-
-def _totals(rows: Sequence[Row], label: str, value: str) -> Sequence[Row]:
-    """Where a row is the sum of its siblings, only that row."""
-    found: list[Row] = []
-    for siblings in _grouped(rows, (label,)).values():
-        sums = [row for row in siblings if row[1].labels.get(label, "") == value]
-        found += sums or siblings
-    return sorted(found, key=lambda row: row[0])
 
 
 def _one_of_each(rows: Sequence[Row], labels: Sequence[str]) -> Sequence[Row]:

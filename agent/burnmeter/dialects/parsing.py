@@ -73,7 +73,6 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
         processes=tuple(_process(process, engine) for process in row.rows("processes")),
         asks=row.child("asks", _asks) or NOTHING_TO_ASK,
         copies=row.texts("copies"),
-        totals=tuple(sorted(row.mapping("totals").items())),
         stages=tuple(
             (label, tuple(_pattern(row, text, "stages") for text in texts))
             for label, texts in row.lists("stages").items()

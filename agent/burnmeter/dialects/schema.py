@@ -152,8 +152,6 @@ class Dialect:
     asks: Asks
     copies: tuple[str, ...]
     """Labels that tell copies of one number apart (a tensor-parallel rank): one of them counts."""
-    totals: tuple[tuple[str, str], ...]
-    """Label and the value with which a row is the sum of its siblings: it alone counts."""
     stages: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]
     """Label and patterns of its whole value, the stages of one request: the first there counts."""
     is_per_second: bool

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from burnmeter import catalog
 from burnmeter.export import prometheus
 from burnmeter.loop import Agent
-from burnmeter.model import Histogram, Key
+from burnmeter.model import Failure, Histogram, Key
 from burnmeter.snapshot import Snapshot
 from tests import snapshots
 from tests.fakes_world import agent
@@ -200,6 +200,14 @@ def test_large_counts_lose_no_unit() -> None:
 )
 def test_windows_are_written_as_prometheus_writes_them(seconds: float, written: str) -> None:
     assert prometheus.duration(seconds) == written
+
+
+def test_a_target_that_rests_is_neither_up_nor_down() -> None:
+    resting = target(is_up=False, failure=Failure("disabled", "it rests until 00:00 UTC"))
+    snapshot = snapshots.empty(targets=(resting,))
+
+    assert found(snapshot, "burnmeter_target_up", target="vllm-8000") == []
+    assert found(snapshot, "burnmeter_target_failure", kind="disabled") == [1.0]
 
 
 # --- words from outside ------------------------------------------------------------------------

@@ -104,3 +104,16 @@ def test_a_reason_for_several_measures_is_said_once() -> None:
     told = terminal.missing(lacks)
 
     assert told == ["", "  cannot be had:", "    a, c: its role", "    b: it is old"]
+
+
+def test_what_is_not_the_engines_own_is_labelled_with_who_counted_it() -> None:
+    view = model(
+        latencies={"ttft": latency(0.5, 1.0), "itl": latency(0.02, 0.04)},
+        seen_from={"ttft": "gateway", "errors": "probe"},
+    )
+
+    told = terminal.snapshot(snapshots.empty(models=(view,)))
+
+    assert "  TTFT (gateway) " in told
+    assert "  ITL (" not in told
+    assert "errors 0.12 % (probe)\n" in told

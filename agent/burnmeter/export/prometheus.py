@@ -98,7 +98,8 @@ def _target(view: TargetView) -> Iterator[Row]:
     # What is so of a target is so of all its models: of several none is named, and info has them.
     only = next(iter(view.models)) if len(view.models) == 1 else ""
     said = {**who, "engine": view.engine or "", "model": only}
-    yield "burnmeter_target_up", said, float(view.is_up)
+    if view.failure is None or view.failure.kind != "disabled":
+        yield "burnmeter_target_up", said, float(view.is_up)
     if view.is_stalled is not None:
         yield "burnmeter_target_stalled", said, float(view.is_stalled)
     yield "burnmeter_target_stale", said, float(view.is_stale)

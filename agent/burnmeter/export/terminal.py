@@ -37,8 +37,13 @@ def wrapped(text: str, *, indent: int = 2, hang: int = 2) -> list[str]:
     )
 
 
-def latencies(found: Mapping[str, Latency]) -> list[str]:
-    """One line per measure: count, mean, quantiles as the buckets that hold them."""
+def latencies(
+    found: Mapping[str, Latency], seen_from: Mapping[str, str] | None = None
+) -> list[str]:
+    """One line per measure: count, mean, quantiles as the buckets that hold them.
+
+    `seen_from`: measure -> who counted it, if that was not the engine.
+    """
     if not found:
         return []
     rows = [["", "count", "mean", "p50", "p95", "p99"]]
@@ -46,7 +51,8 @@ def latencies(found: Mapping[str, Latency]) -> list[str]:
         if name in found:
             row = found[name]
             cells = [_interval(row.quantiles.get(q)) for q in ("p50", "p95", "p99")]
-            label = words.INDICATORS.get(name, name)
+            where = (seen_from or {}).get(name)
+            label = words.INDICATORS.get(name, name) + (f" ({where})" if where else "")
             rows.append([label, words.count(row.count), words.seconds(row.mean_seconds), *cells])
     return table(rows)
 
@@ -97,6 +103,7 @@ def _model(view: ModelView) -> list[str]:
     lines.append(
         f"  {words.unit(view.generated_tokens_per_second, 'tokens/s')}"
         f"   {words.unit(view.requests_per_second, 'requests/s')}   errors {rate}"
+        + (f" ({view.seen_from['errors']})" if "errors" in view.seen_from else "")
     )
     lines.append(
         f"  running {words.count(view.running)}   waiting {words.count(view.waiting)}"
@@ -107,7 +114,7 @@ def _model(view: ModelView) -> list[str]:
         f"   {words.unit(view.joules_per_token, 'J')} per token"
         f"   (over {words.span(view.recent_seconds)})"
     )
-    lines += latencies(view.latencies)
+    lines += latencies(view.latencies, view.seen_from)
     for where, other in view.elsewhere.items():
         lines += wrapped(f"as a {where} sees it ({', '.join(other.targets)}):", indent=2)
         lines.append(f"  requests {counts(other.requests)}")

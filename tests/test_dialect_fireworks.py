@@ -44,7 +44,6 @@ def looks(page: EnginePage, *seconds: float, every: float) -> list[Growth]:
             page,
             at_seconds=at_seconds,
             identity=NOBODY,
-            watching_since_timestamp_seconds=None,
             interval_seconds=every,
         )
         found.append(grown)

@@ -135,13 +135,11 @@ def flow(
     *,
     at_seconds: float,
     identity: Identity,
-    watching_since_timestamp_seconds: float | None,
     interval_seconds: float,
-    cancelled_estimate: tuple[str, str] | None = None,
 ) -> tuple[Seen, Growth]:
     """As `grow`, of a page whose numbers are rates per second: rate x the time that it covers.
 
-    What happened in a gap is not known: a rate speaks for one interval before it.
+    What happened in a gap is not known: a rate speaks for two intervals at most.
     """
     seconds = 0.0 if seen is None else at_seconds - seen.at_seconds
     covered = min(seconds, 2 * interval_seconds)

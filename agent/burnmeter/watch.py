@@ -287,21 +287,33 @@ def _missed(was: Watched, now: Watched, at_seconds: float, terms: Terms) -> Look
     )
 
 
-def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms: Terms) -> Look:
-    """A page: what grew, and whether anything moved."""
-    target, dialect = now.target, terms.dialects[page.engine]
-    grow = growth.flow if dialect.is_per_second else growth.grow
-    seen, grown = grow(
+def _grown(
+    was: Watched, page: EnginePage, target: Target, at_seconds: float, terms: Terms
+) -> tuple[growth.Seen, Growth]:
+    """What happened since the last page, of counts or of rates as the dialect has it."""
+    dialect, interval = terms.dialects[page.engine], interval_seconds(target, terms)
+    identity = growth.Identity(
+        page.started_timestamp_seconds, target.pid, target.started_timestamp_seconds
+    )
+    if dialect.is_per_second:
+        return growth.flow(
+            was.seen, page, at_seconds=at_seconds, identity=identity, interval_seconds=interval
+        )
+    return growth.grow(
         was.seen,
         page,
         at_seconds=at_seconds,
-        identity=growth.Identity(
-            page.started_timestamp_seconds, target.pid, target.started_timestamp_seconds
-        ),
+        identity=identity,
         watching_since_timestamp_seconds=terms.watching_since_timestamp_seconds,
-        interval_seconds=interval_seconds(target, terms),
+        interval_seconds=interval,
         cancelled_estimate=dialect.cancelled_estimate,
     )
+
+
+def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms: Terms) -> Look:
+    """A page: what grew, and whether anything moved."""
+    target, dialect = now.target, terms.dialects[page.engine]
+    seen, grown = _grown(was, page, target, at_seconds, terms)
     progress = _progress(page, dialect)
     is_same = was.page is not None and says_the_same(was.page, page)
     # What was idle before need not have moved; its time to do so begins with the first request.

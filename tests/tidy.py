@@ -26,7 +26,7 @@ def words(text: str) -> tuple[str, ...]:
 # Lowest first: a module may import only what stands before it. A folder is one room.
 ORDER: Final = words(
     """
-    __init__ units errors model snapshot located catalog histograms tree boards prices hardware
+    __init__ units errors model snapshot located catalog histograms tree boards prices hardware xids
     config_rules config_slos config_targets config_probes config
     dialects page choice names planning normalise growth attribution sli slo naming watch
     vantage staleness ledgers pipeline frame recent views
@@ -40,7 +40,7 @@ ORDER: Final = words(
 PURE: Final = frozenset(
     words(
         """
-        units errors model snapshot histograms tree boards hardware
+        units errors model snapshot histograms tree boards hardware xids
         page choice names planning normalise growth attribution sli slo naming watch
         vantage staleness ledgers pipeline frame recent views
         """

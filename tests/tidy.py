@@ -40,7 +40,7 @@ ORDER: Final = words(
 PURE: Final = frozenset(
     words(
         """
-        units errors model snapshot histograms tree boards hardware xids
+        units errors model snapshot histograms tree boards prices hardware xids
         page choice names planning normalise growth attribution sli slo naming watch
         vantage staleness ledgers pipeline frame recent views
         """

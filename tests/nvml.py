@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
-from burnmeter.model import Failure, GpuReading
-from burnmeter.sources.nvml import NvmlSource
+from burnmeter.model import Failure, Gpu, GpuReading
+from burnmeter.sources.nvml.answers import Place
+from burnmeter.sources.nvml.source import NvmlSource
 from tests.parts import ROOT, program
 
 Sources = Callable[..., NvmlSource]
 
 PATIENCE_SECONDS = 20.0
 """How long a loaded machine may take to start a child."""
+
+UUID = "nvmlDeviceGetUUID"
 
 H100: Mapping[str, object] = {
     "name": "NVIDIA H100 80GB HBM3",
@@ -36,6 +39,41 @@ H100: Mapping[str, object] = {
     "memory_clock": 2619,
     "compute": ["4242 1048576"],
     "graphics": "none",
+    "architecture": 9,
+    "bus_width": 5120,
+    "sm_clock_max": 1980,
+    "memory_clock_max": 2619,
+    "slowdown_temperature": 90,
+    "shutdown_temperature": 95,
+    "reasons": 0,
+    "pcie_sent": 2_000,
+    "pcie_received": 3_000,
+    "mig": 0,
+    "gpm": 1,
+    "gpm.2": 40.0,
+    "gpm.3": 20.0,
+    "gpm.5": 10.0,
+    "gpm.10": 60.0,
+    "field.82": 46,
+    "field.74": 5_000_000_000,
+    "field.75": 0,
+    "field.76": 0,
+    "field.77": 0,
+    "field.79": 0,
+    "field.197": 7_000_000_000_000,
+    "field.198": 9_000_000_000_000,
+    "field.138": 1_000_000,
+    "field.139": 2_000_000,
+    "field.3": 2,
+    "field.4": 0,
+    "field.5": 12,
+    "field.6": 0,
+    "field.142": 1,
+    "field.143": 0,
+    "field.144": 0,
+    "field.145": 0,
+    "field.94": 3,
+    "field.230": 0,
 }
 """One board's answers in NVML's own units."""
 
@@ -80,12 +118,24 @@ class Node:
         new.write_text("".join(lines))
         os.replace(new, self.state_path)
 
+    def fails(self, gpu: int, error: int | None) -> None:
+        """Every question about a GPU is answered with an error but who it is; None: no more."""
+        known = {f"{gpu}.error.{name}": 0 for name in ("nvmlDeviceGetHandleByIndex_v2", UUID)}
+        self.says({f"{gpu}.error": error, **known})
+
     def calls(self) -> list[str]:
         """`FUNCTION GPU` for each call since the last time this was asked."""
         lines = self.calls_path.read_text().splitlines() if self.calls_path.exists() else []
         new = lines[self._calls_read :]
         self._calls_read = len(lines)
         return new
+
+
+def figures(gpu: Gpu) -> dict[str, float]:
+    """What is only passed on, by measure and own labels."""
+    return {
+        Place("", one.measure, one.labels).title: one.value for one in (*gpu.gauges, *gpu.meters)
+    }
 
 
 class Clock:

@@ -12,7 +12,11 @@ from burnmeter import catalog, units
 from tests.parts import ROOT
 
 METRICS = list(catalog.metrics().values())
-UNITS = {base for base, _ in units.FACTORS.values()} | {"dollars_per_hour", "none"}
+UNITS = {base for base, _ in units.FACTORS.values()} | {
+    "bytes_per_second",
+    "dollars_per_hour",
+    "none",
+}
 EVENTS = {"burnmeter_preemptions_total", "burnmeter_admission_rejections_total"}
 """Counts of events that happen to requests: the event is the last word, the unit is in the help."""
 named = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -12,7 +12,7 @@ from burnmeter.config import Config, Limits
 from burnmeter.loop import Agent
 from burnmeter.model import Target
 from burnmeter.snapshot import Snapshot
-from burnmeter.sources.nvml import NvmlSource
+from burnmeter.sources.nvml.source import NvmlSource
 from tests import servers
 from tests.fakes_world import (
     DEADLINE_SECONDS,

@@ -1,11 +1,12 @@
 """GPUs as the agent sees them: the real pynvml in the real child process, over a stub library."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from burnmeter.model import Gpu, GpuProcess
-from tests.nvml import Clock, Node, Sources, build, failure, read
+from tests.nvml import Clock, Node, Sources, build, failure, figures, read
 
 # --- what a GPU says ---------------------------------------------------------------------------
 
@@ -17,22 +18,29 @@ def test_readings_arrive_in_base_units(gpu_node: Node, gpu_source: Sources) -> N
 
     assert reading.failure is None
     assert reading.driver_version == "570.86.15"
-    assert reading.gpus == (
-        Gpu(
-            index=0,
-            uuid="GPU-0",
-            name="NVIDIA H100 80GB HBM3",
-            utilisation_ratio=0.5,
-            memory_used_bytes=42e9,
-            memory_total_bytes=85_520_809_984.0,
-            power_watts=312.5,
-            power_limit_watts=700.0,
-            energy_joules=123_456.5,
-            temperature_celsius=41.0,
-            sm_clock_hertz=1.98e9,
-            memory_clock_hertz=2.619e9,
-            processes=(GpuProcess(pid=4242, memory_bytes=1_048_576.0),),
-        ),
+    (gpu,) = reading.gpus
+    assert replace(gpu, gauges=(), meters=()) == Gpu(
+        index=0,
+        uuid="GPU-0",
+        name="NVIDIA H100 80GB HBM3",
+        utilisation_ratio=0.5,
+        utilisation_min_ratio=0.5,
+        utilisation_max_ratio=0.5,
+        memory_used_bytes=42e9,
+        memory_total_bytes=85_520_809_984.0,
+        memory_bandwidth_bytes_per_second=3.35232e12,
+        power_watts=312.5,
+        power_min_watts=312.5,
+        power_max_watts=312.5,
+        power_window_seconds=1.0,
+        power_limit_watts=700.0,
+        power_joules=0.0,
+        energy_joules=123_456.5,
+        temperature_celsius=41.0,
+        sm_clock_hertz=1.98e9,
+        memory_clock_hertz=2.619e9,
+        processes=(GpuProcess(pid=4242, memory_bytes=1_048_576.0),),
+        recovery_action="none",
     )
 
 
@@ -58,7 +66,7 @@ def test_what_a_board_does_not_support_is_absent_listed_and_not_asked_again(
     gpu_node.calls()
     again = read(reader).gpus
 
-    assert gpus == again
+    assert [gpu.unsupported for gpu in gpus] == [gpu.unsupported for gpu in again]
     assert (gpus[0].utilisation_ratio, gpus[0].memory_used_bytes, gpus[0].processes) == (None,) * 3
     assert gpus[0].unsupported == (
         "memory_total_bytes",
@@ -107,7 +115,12 @@ def test_an_old_driver_lacks_functions_but_not_the_rest(
     (gpu,) = read(gpu_source(library_path=str(old))).gpus
 
     assert gpu.energy_joules is None
-    assert gpu.unsupported == ("energy_joules",)
+    assert "energy_joules" in gpu.unsupported
+    assert "gpu_sm_active_ratio" in gpu.unsupported
+    assert gpu.power_watts == 312.5
+    # What no counter has is sampled: seconds held down, and PCIe by its slow call.
+    assert "gpu_throttle_seconds_total{reason=power_cap}" not in gpu.unsupported
+    assert figures(gpu)["gpu_pcie_bytes_per_second{direction=sent}"] == 2_048_000.0
     assert gpu.memory_used_bytes == 42.6e9  # Version 1 of the call counts the reserve as used.
     assert gpu.processes == (GpuProcess(pid=4242, memory_bytes=1_048_576.0),)
 
@@ -255,11 +268,9 @@ def test_a_gpu_that_does_not_answer_fails_alone_and_comes_back(
     reader = gpu_source()
     read(reader)
 
-    names = ["UtilizationRates", "MemoryInfo_v2", "PowerUsage", "EnforcedPowerLimit"]
-    names += ["TotalEnergyConsumption", "Temperature", "ClockInfo", "ComputeRunningProcesses_v3"]
-    gpu_node.says({f"0.error.nvmlDeviceGet{name}": error for name in names})
+    gpu_node.fails(0, error)
     lost, other = read(reader).gpus
-    gpu_node.says({f"0.error.nvmlDeviceGet{name}": None for name in names})
+    gpu_node.fails(0, None)
     back, _ = read(reader).gpus
 
     assert lost.failure is not None

@@ -1,5 +1,6 @@
 """A driver or a reading child that hangs, dies, refuses or talks nonsense: bounded and named."""
 
+import json
 import os
 import select
 import signal
@@ -8,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from burnmeter.model import Failure
-from burnmeter.sources.nvml import REPLY_BYTES, STUCK_CHILDREN, start_child
+from burnmeter.sources.nvml.source import REPLY_BYTES, STUCK_CHILDREN, start_child
 from tests.nvml import PATIENCE_SECONDS, Clock, Node, Sources, failure, read
 
 Child = subprocess.Popen[bytes]
@@ -21,12 +23,12 @@ HAIR_SECONDS = 0.4
 """How much longer than its timeout a read may take, on a loaded machine."""
 
 
-def script(text: str, tmp_path: Path) -> Callable[[str | None], Child]:
+def script(text: str, tmp_path: Path) -> Callable[..., Child]:
     """A child that is any Python program, in place of ours."""
     path = tmp_path / "child.py"
     path.write_text(text)
 
-    def start(_: str | None) -> Child:
+    def start(*_: object) -> Child:
         pipe = subprocess.PIPE
         return subprocess.Popen([sys.executable, "-S", path], stdin=pipe, stdout=pipe, bufsize=0)
 
@@ -212,6 +214,14 @@ def test_a_crash_is_named_and_restarts_wait_longer_each_time(
 GREETING = 'import sys, time\nprint("{}", flush=True)\nsys.stdin.readline()\n'
 
 
+COSTS = {"nvml_seconds": {}, "nvml_put_off": 0}
+NO_ROW = json.dumps({"xids": [], "gpus": [7], **COSTS})
+STRANGE = {"uuid": "U", "index": 0, "name": "N", "grown": [], "meter": [], "unsupported": []}
+STRANGE_ROW = json.dumps(
+    {"xids": [], "gpus": [STRANGE | {"gauge": [["gpu_mood", {}, 1]]}], **COSTS}
+)
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
@@ -219,7 +229,8 @@ GREETING = 'import sys, time\nprint("{}", flush=True)\nsys.stdin.readline()\n'
         ('print("[" * 100000)', "crashed", "nested too deeply"),
         ('print("{}\\\\n{}", flush=True); time.sleep(60)', "crashed", "wrote unasked"),
         ('print("{}", flush=True)', "crashed", "KeyError: 'xids'"),
-        ('print(\'{"xids": [], "gpus": [7]}\')', "crashed", "TypeError"),
+        (f"print('{NO_ROW}')", "crashed", "TypeError"),
+        (f"print('{STRANGE_ROW}')", "crashed", "no measure 'gpu_mood'"),
         ('print(\'{"failure": ["fine", "x"]}\')', "crashed", "unknown failure 'fine'"),
         ('print("half a line", end="")', "crashed", "ended with status 0"),
         ("sys.exit(3)", "crashed", "ended with status 3"),
@@ -234,6 +245,7 @@ GREETING = 'import sys, time\nprint("{}", flush=True)\nsys.stdin.readline()\n'
         "two_lines",
         "empty_object",
         "no_rows",
+        "no_measure",
         "unknown_kind",
         "half_a_line",
         "exit",
@@ -256,7 +268,7 @@ def test_a_child_that_writes_garbage_is_a_failure_within_the_time(
 
 
 def test_a_child_that_cannot_be_started_is_a_failure(gpu_source: Sources) -> None:
-    def start(_: str | None) -> Child:
+    def start(*_: object) -> Child:
         return subprocess.Popen(["/nonexistent/python"])
 
     unstarted = failure(gpu_source(start=start).read())
@@ -285,7 +297,7 @@ def test_children_that_outlive_sigkill_are_not_waited_for_and_few(
     started: list[Unkillable] = []
     program = "import time; print('{}', flush=True); time.sleep(60)"
 
-    def start(_: str | None) -> Child:
+    def start(*_: object) -> Child:
         command = [sys.executable, "-S", "-c", program]
         pipe = subprocess.PIPE
         started.append(Unkillable(command, stdin=pipe, stdout=pipe, bufsize=0))
@@ -318,7 +330,7 @@ def test_a_child_whose_parent_died_ends_even_inside_a_call_that_hangs(
     gpu_node.says({"hang": "nvmlInitWithFlags"})
     parent = (
         "import os, sys\n"
-        "from burnmeter.sources.nvml import start_child\n"
+        "from burnmeter.sources.nvml.source import start_child\n"
         "print(start_child(sys.argv[1]).pid, flush=True)\n"
         "sys.stdin.readline()\n"
         "os.kill(os.getpid(), 9)\n"
@@ -342,8 +354,8 @@ def test_a_closed_source_leaves_no_child(gpu_node: Node, gpu_source: Sources) ->
     gpu_node.has(gpus=1)
     started: list[Child] = []
 
-    def start(library_path: str | None) -> Child:
-        started.append(start_child(library_path))
+    def start(*arguments: Any) -> Child:
+        started.append(start_child(*arguments))
         return started[-1]
 
     reader = gpu_source(start=start)
@@ -356,12 +368,14 @@ def test_a_closed_source_leaves_no_child(gpu_node: Node, gpu_source: Sources) ->
 def test_the_child_imports_little(gpu_node: Node) -> None:
     """Its memory is the agent's bill: 16 MB in all, half of it shared with the parent."""
     code = (
-        "import sys, burnmeter.sources.nvml_child\n"
+        "import sys, burnmeter.sources.nvml.child\n"
         "print(sorted(name for name in sys.modules if name.startswith('burnmeter.')))\n"
         "print(sorted({'dataclasses', 'psutil', 'yaml', 'asyncio'} & set(sys.modules)))\n"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    ours = ["burnmeter.sources", "burnmeter.sources.nvml_child", "burnmeter.units"]
-    assert done.stdout == f"{ours}\n[]\n"
+    package = Path(start_child.__code__.co_filename).parent
+    names = {path.stem for path in package.glob("*.py")} - {"__init__", "source", "reply"}
+    ours = ["sources", "sources.nvml", *(f"sources.nvml.{name}" for name in names), "units"]
+    assert done.stdout == f"{sorted(f'burnmeter.{name}' for name in ours)}\n[]\n"

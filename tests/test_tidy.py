@@ -144,7 +144,7 @@ def test_a_module_without_a_docstring_is_found() -> None:
 def test_what_the_rules_allow_passes() -> None:
     good = {
         "sli.py": DOC + "from burnmeter.model import Key\nfrom math import inf\n",
-        "sources/nvml.py": DOC + "import time\n\npower_mw = 3\ntime.sleep(power_mw)\n",
+        "sources/nvml/child.py": DOC + "import time\n\npower_mw = 3\ntime.sleep(power_mw)\n",
         "loop.py": DOC
         + "from burnmeter import __version__, normalise\nfrom burnmeter.sources import nvml\n",
         "__init__.py": DOC,

@@ -119,12 +119,38 @@ class PageReading(NamedTuple):
     """None: it was not asked."""
 
 
+class Figure(NamedTuple):
+    """One number of a GPU that is only passed on, under a name of the catalogue."""
+
+    measure: str
+    labels: Labels
+    """Its own, beside the GPU's."""
+    value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuProcess:
     """A process that holds memory on a GPU."""
 
     pid: int
     memory_bytes: float | None = None
+    sm_ratio: float | None = None
+    """Its share of the SMs' time since the reading before, where the driver says so."""
+    instance: str | None = None
+    """The uuid of the MIG instance that it is on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuInstance:
+    """One MIG instance of a GPU."""
+
+    uuid: str
+    name: str
+    """With its profile: `NVIDIA H100 80GB HBM3 MIG 3g.40gb`."""
+    compute_ratio: float | None = None
+    """Its compute slices over all of the GPU's."""
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +161,21 @@ class Gpu:
     uuid: str
     name: str
     utilisation_ratio: float | None = None
+    """The mean since the reading before, as for power; `min` and `max` of the same samples."""
+    utilisation_min_ratio: float | None = None
+    utilisation_max_ratio: float | None = None
     memory_used_bytes: float | None = None
     memory_total_bytes: float | None = None
+    memory_bandwidth_bytes_per_second: float | None = None
+    """What its memory can do at its highest clock: bus width x clock x 2."""
     power_watts: float | None = None
+    power_min_watts: float | None = None
+    power_max_watts: float | None = None
+    power_window_seconds: float | None = None
+    """Over how long the driver averages each sample of power. 0: it does not."""
     power_limit_watts: float | None = None
+    power_joules: float | None = None
+    """The samples of power, integrated since the reader started; gaps add nothing."""
     energy_joules: float | None = None
     """The driver's counter since it was loaded."""
     temperature_celsius: float | None = None
@@ -146,12 +183,21 @@ class Gpu:
     memory_clock_hertz: float | None = None
     processes: tuple[GpuProcess, ...] | None = None
     """None: could not be listed, or not asked in this reading."""
+    instances: tuple[GpuInstance, ...] | None = None
+    """None: it is not divided (MIG is off)."""
+    recovery_action: str | None = None
+    """What the driver says must be done with it: none, gpu_reset ...; see xids.RECOVERIES."""
+    gauges: tuple[Figure, ...] = ()
+    meters: tuple[Figure, ...] = ()
+    """What only grows, as the driver or the reader counts it: each may begin again from zero."""
     unsupported: tuple[str, ...] = ()
-    """Names of fields above that this board or driver does not give."""
+    """Names of fields and measures that this board or driver does not give."""
     failure: Failure | None = None
     """This GPU alone did not answer (lost, fallen off the bus)."""
     xid_counts: Mapping[int, int] = field(default_factory=dict)
     """XID code -> times seen since the reader started."""
+    xid_timestamps_seconds: Mapping[int, float] = field(default_factory=dict)
+    """XID code -> when it was last seen, by the wall clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +210,10 @@ class GpuReading:
     gpus: tuple[Gpu, ...] = ()
     failure: Failure | None = None
     driver_version: str | None = None
+    nvml_seconds: Mapping[str, float] = field(default_factory=dict)
+    """What was asked -> time spent in the driver for it since the reader started."""
+    nvml_put_off: int = 0
+    """Questions put off since then, as the driver had been asked for as long as is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from burnmeter.snapshot import Snapshot
 from burnmeter.sources.answers import Refusal
 from burnmeter.sources.engine_processes import engine_processes
 from burnmeter.sources.engines import EngineReader, ReaderPool
-from burnmeter.sources.nvml import NvmlSource
+from burnmeter.sources.nvml.source import NvmlSource
 from burnmeter.sources.own import OwnCostSource
 from burnmeter.sources.probe import WithProbes, target_of
 from burnmeter.sources.processes import (

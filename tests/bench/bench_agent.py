@@ -24,7 +24,7 @@ from burnmeter import wiring
 from burnmeter.config import Config
 from burnmeter.loop import Agent, Pages, World
 from burnmeter.model import PageReading, Target
-from burnmeter.sources.nvml import NvmlSource
+from burnmeter.sources.nvml.source import NvmlSource
 
 TESTS = Path(__file__).resolve().parent.parent
 PAGE = TESTS / "fixtures/engines/vllm/0.32.0-bench-after.prom"
@@ -154,7 +154,7 @@ def measure(agent: Agent, clock: Clock, ticks: int) -> None:
             agent.tick()
 
     tick(WARM_UP_TICKS)
-    readers = [p for p in own.children() if "burnmeter.sources.nvml_child" in p.cmdline()]
+    readers = [p for p in own.children() if "burnmeter.sources.nvml.child" in p.cmdline()]
     before_bytes, before_seconds = own.memory_info().rss, seconds_of([own])
     reader_seconds, began = seconds_of(readers), time.perf_counter()
     tick(ticks)

@@ -7,13 +7,20 @@
  *     driver 570.86.15          init 18                         what nvmlInit returns
  *     0.power 71000             NVML's own units; a reading that is absent is NOT_SUPPORTED
  *     0.compute 4242 1048576    a process, as many lines as there are; bytes `-`: not available
+ *     0.compute 4242 100 3 0    the same on GPU instance 3, compute instance 0
+ *     0.sm 1700 4242 60         at microsecond 1700 the process had 60 % of the SMs
+ *     0.field.138 12345         a field value of 64 bits; `0.field.197 5 1`: of nvmlValueType_t 1
+ *     0.gpm.2 61.5              a GPM metric between any two samples; `0.gi3.gpm.2` of GPU instance 3
+ *     0.mig 7                   MIG is on, with at most 7 instances
+ *     0.mig1.uuid MIG-b         MIG instance 1: uuid, name, gi, ci, slices, memory_used, memory_total
  *     0.error 15                what every call about GPU 0 returns
  *     0.error.NAME 999          what the function NAME returns for GPU 0; without `0.` for all
  *     hang NAME  segfault NAME  what the function NAME does; `hang NAME 3`: for GPU 3 alone
+ *     delay NAME 4500           the function NAME takes so many microseconds
  *     xid 7 0 79                event number 7 (ever growing): GPU 0, code 79
  *
  * Each call is a line `NAME GPU` of the file named by BURNMETER_NVML_STUB_CALLS, if it is set.
- * With -DOLD_DRIVER the functions are missing that drivers before 510 did not have.
+ * With -DOLD_DRIVER the functions are missing that drivers before 510, 525 or 535 did not have.
  */
 
 #include <fcntl.h>
@@ -22,18 +29,34 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, TOO_SMALL = 7, NO_EVENT = 10 };
-enum { MAX_GPUS = 64, XID_EVENTS = 8 };
+enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, NO_EVENT = 10 };
+enum { MAX_GPUS = 64, MAX_MIGS = 8, XID_EVENTS = 8, NO_MIG = -1 };
 
 typedef unsigned long long u64;
-typedef struct { int number; } gpu_t;
+typedef struct { int number, mig; } gpu_t;
 typedef struct { u64 total, free, used; } memory_t;
 typedef struct { unsigned version; u64 total, reserved, free, used; } memory_v2_t;
 typedef struct { unsigned gpu, memory; } utilization_t;
 typedef struct { unsigned pid; u64 bytes; unsigned gpu_instance, compute_instance; } process_t;
 typedef struct { gpu_t *gpu; u64 type, data; unsigned gpu_instance, compute_instance; } event_t;
+typedef struct { unsigned pid; u64 time; unsigned sm, memory, encoder, decoder; } use_t;
+typedef struct {
+    unsigned field, scope;
+    long long time, latency;
+    unsigned type;
+    int result;
+    union { double d; unsigned ui; u64 ull; } value;
+} field_t;
+typedef struct { unsigned sms, copy, decode, encode, jpeg, ofa, slices, own_slices; u64 mib; } parts_t;
+typedef struct { int gpu, instance, is_taken; } gpm_sample_t;
+typedef struct { unsigned id; int result; double value; const char *names[3]; } gpm_metric_t;
+typedef struct {
+    unsigned version, count;
+    gpm_sample_t *before, *after;
+    gpm_metric_t metrics[];
+} gpm_t;
 
-static gpu_t gpus[MAX_GPUS];
+static gpu_t gpus[MAX_GPUS], migs[MAX_GPUS][MAX_MIGS];
 static char is_registered[MAX_GPUS];
 static long last_event;
 static char state[1 << 16];
@@ -63,6 +86,14 @@ static const char *find_for(int gpu, const char *key, const char *from) {
     return find(full, from);
 }
 
+/* A key of a GPU, or of a MIG instance of it. */
+static const char *find_of(gpu_t *gpu, const char *key) {
+    char full[128];
+    if (gpu->mig == NO_MIG) return find_for(gpu->number, key, NULL);
+    snprintf(full, sizeof full, "mig%d.%s", gpu->mig, key);
+    return find_for(gpu->number, full, NULL);
+}
+
 static int is_about(const char *what, const char *name, int gpu) {
     char function[96] = "";
     int number = gpu;
@@ -83,6 +114,12 @@ static int enter(const char *name, int gpu) {
     }
     if (is_about("hang", name, gpu)) for (;;) pause();
     if (is_about("segfault", name, gpu)) *(volatile int *)8 = 1;
+    for (const char *line = NULL; (line = find("delay", line));) {
+        char function[96] = "";
+        unsigned microseconds = 0;
+        if (sscanf(line, "%95s %u", function, &microseconds) == 2 && !strcmp(function, name))
+            usleep(microseconds);
+    }
     snprintf(key, sizeof key, "error.%s", name);
     if (gpu >= 0) text = find_for(gpu, key, NULL);
     if (!text) text = find(key, NULL);
@@ -94,14 +131,14 @@ static int enter(const char *name, int gpu) {
     int entered = enter(__func__, (gpu));   \
     if (entered != OK) return entered
 
-static int read_u64(int gpu, const char *key, u64 *value) {
-    const char *text = find_for(gpu, key, NULL);
+static int read_u64(gpu_t *gpu, const char *key, u64 *value) {
+    const char *text = find_of(gpu, key);
     if (!text) return NOT_SUPPORTED;
     *value = strtoull(text, NULL, 10);
     return OK;
 }
 
-static int read_unsigned(int gpu, const char *key, unsigned *value) {
+static int read_unsigned(gpu_t *gpu, const char *key, unsigned *value) {
     u64 wide;
     int result = read_u64(gpu, key, &wide);
     if (result == OK) *value = (unsigned)wide;
@@ -121,7 +158,10 @@ int nvmlInitWithFlags(unsigned flags) {
     ENTER(-1);
     (void)flags;
     const char *text = find("init", NULL);
-    for (int i = 0; i < MAX_GPUS; i++) gpus[i].number = i;
+    for (int i = 0; i < MAX_GPUS; i++) {
+        gpus[i] = (gpu_t){i, NO_MIG};
+        for (int j = 0; j < MAX_MIGS; j++) migs[i][j] = (gpu_t){i, j};
+    }
     return text ? atoi(text) : OK;
 }
 
@@ -158,21 +198,21 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, gpu_t **gpu) {
 
 int nvmlDeviceGetName(gpu_t *gpu, char *buffer, unsigned size) {
     ENTER(gpu->number);
-    return read_text(find_for(gpu->number, "name", NULL), buffer, size);
+    return read_text(find_of(gpu, "name"), buffer, size);
 }
 
 int nvmlDeviceGetUUID(gpu_t *gpu, char *buffer, unsigned size) {
     ENTER(gpu->number);
-    return read_text(find_for(gpu->number, "uuid", NULL), buffer, size);
+    return read_text(find_of(gpu, "uuid"), buffer, size);
 }
 
 int nvmlDeviceGetUtilizationRates(gpu_t *gpu, utilization_t *rates) {
     ENTER(gpu->number);
     rates->memory = 0;
-    return read_unsigned(gpu->number, "utilisation", &rates->gpu);
+    return read_unsigned(gpu, "utilisation", &rates->gpu);
 }
 
-static int read_memory(int gpu, u64 *used, u64 *total, u64 *reserved) {
+static int read_memory(gpu_t *gpu, u64 *used, u64 *total, u64 *reserved) {
     if (read_u64(gpu, "memory_reserved", reserved) != OK) *reserved = 0;
     return read_u64(gpu, "memory_used", used) || read_u64(gpu, "memory_total", total)
                ? NOT_SUPPORTED
@@ -183,7 +223,7 @@ static int read_memory(int gpu, u64 *used, u64 *total, u64 *reserved) {
 int nvmlDeviceGetMemoryInfo(gpu_t *gpu, memory_t *memory) {
     ENTER(gpu->number);
     u64 reserved;
-    int result = read_memory(gpu->number, &memory->used, &memory->total, &reserved);
+    int result = read_memory(gpu, &memory->used, &memory->total, &reserved);
     memory->used += reserved;
     memory->free = memory->total - memory->used;
     return result;
@@ -191,23 +231,23 @@ int nvmlDeviceGetMemoryInfo(gpu_t *gpu, memory_t *memory) {
 
 int nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *milliwatts) {
     ENTER(gpu->number);
-    return read_unsigned(gpu->number, "power", milliwatts);
+    return read_unsigned(gpu, "power", milliwatts);
 }
 
 int nvmlDeviceGetEnforcedPowerLimit(gpu_t *gpu, unsigned *milliwatts) {
     ENTER(gpu->number);
-    return read_unsigned(gpu->number, "power_limit", milliwatts);
+    return read_unsigned(gpu, "power_limit", milliwatts);
 }
 
 int nvmlDeviceGetTemperature(gpu_t *gpu, unsigned sensor, unsigned *celsius) {
     ENTER(gpu->number);
-    return sensor == 0 ? read_unsigned(gpu->number, "temperature", celsius) : INVALID;
+    return sensor == 0 ? read_unsigned(gpu, "temperature", celsius) : INVALID;
 }
 
 int nvmlDeviceGetClockInfo(gpu_t *gpu, unsigned type, unsigned *megahertz) {
     ENTER(gpu->number);
     if (type != 1 && type != 2) return INVALID;
-    return read_unsigned(gpu->number, type == 1 ? "sm_clock" : "memory_clock", megahertz);
+    return read_unsigned(gpu, type == 1 ? "sm_clock" : "memory_clock", megahertz);
 }
 
 /* As NVML: with too small an array it says how many there are; every line `GPU.kind pid bytes`. */
@@ -215,10 +255,11 @@ static int list(int gpu, const char *kind, unsigned *count, process_t *out) {
     unsigned found = 0, room = *count;
     for (const char *text = NULL; (text = find_for(gpu, kind, text));) {
         char bytes[32] = "-";
-        unsigned pid = 0;
-        if (sscanf(text, "%u %31s", &pid, bytes) < 1) break; /* `0.compute none`: listed, empty */
+        unsigned pid = 0, gi = ~0u, ci = ~0u;
+        /* `0.compute none`: listed, empty */
+        if (sscanf(text, "%u%*[ ]%31s%*[ ]%u%*[ ]%u", &pid, bytes, &gi, &ci) < 1) break;
         if (found < room && out)
-            out[found] = (process_t){pid, *bytes == '-' ? ~0ull : strtoull(bytes, NULL, 10), 0, 0};
+            out[found] = (process_t){pid, *bytes == '-' ? ~0ull : strtoull(bytes, NULL, 10), gi, ci};
         found++;
     }
     *count = found;
@@ -251,14 +292,185 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(gpu_t *gpu, unsigned *count, proces
 int nvmlDeviceGetMemoryInfo_v2(gpu_t *gpu, memory_v2_t *memory) {
     ENTER(gpu->number);
     if (memory->version != (sizeof *memory | 2u << 24)) return 25;
-    int result = read_memory(gpu->number, &memory->used, &memory->total, &memory->reserved);
+    int result = read_memory(gpu, &memory->used, &memory->total, &memory->reserved);
     memory->free = memory->total - memory->used - memory->reserved;
     return result;
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(gpu_t *gpu, u64 *millijoules) {
     ENTER(gpu->number);
-    return read_u64(gpu->number, "energy", millijoules);
+    return read_u64(gpu, "energy", millijoules);
+}
+
+#endif
+
+int nvmlDeviceGetMaxClockInfo(gpu_t *gpu, unsigned type, unsigned *megahertz) {
+    ENTER(gpu->number);
+    return read_unsigned(gpu, type == 1 ? "sm_clock_max" : "memory_clock_max", megahertz);
+}
+
+int nvmlDeviceGetMemoryBusWidth(gpu_t *gpu, unsigned *bits) {
+    ENTER(gpu->number);
+    return read_unsigned(gpu, "bus_width", bits);
+}
+
+int nvmlDeviceGetArchitecture(gpu_t *gpu, unsigned *architecture) {
+    ENTER(gpu->number);
+    return read_unsigned(gpu, "architecture", architecture);
+}
+
+int nvmlDeviceGetTemperatureThreshold(gpu_t *gpu, unsigned kind, unsigned *celsius) {
+    ENTER(gpu->number);
+    if (kind > 1) return INVALID;
+    return read_unsigned(gpu, kind ? "slowdown_temperature" : "shutdown_temperature", celsius);
+}
+
+int nvmlDeviceGetPcieThroughput(gpu_t *gpu, unsigned counter, unsigned *kib_per_second) {
+    ENTER(gpu->number);
+    return read_unsigned(gpu, counter ? "pcie_received" : "pcie_sent", kib_per_second);
+}
+
+static int held_by(gpu_t *gpu, u64 *reasons) {
+    return read_u64(gpu, "reasons", reasons);
+}
+
+/* The name of a driver before 535. */
+int nvmlDeviceGetCurrentClocksThrottleReasons(gpu_t *gpu, u64 *reasons) {
+    ENTER(gpu->number);
+    return held_by(gpu, reasons);
+}
+
+#ifndef OLD_DRIVER
+
+int nvmlDeviceGetCurrentClocksEventReasons(gpu_t *gpu, u64 *reasons) {
+    ENTER(gpu->number);
+    return held_by(gpu, reasons);
+}
+
+/* Each value has a result of its own; those without a line are NOT_SUPPORTED. */
+int nvmlDeviceGetFieldValues(gpu_t *gpu, int count, field_t *fields) {
+    ENTER(gpu->number);
+    for (int i = 0; i < count; i++) {
+        char key[32];
+        unsigned type = 3;
+        u64 value = 0;
+        snprintf(key, sizeof key, "field.%u", fields[i].field);
+        const char *text = find_of(gpu, key);
+        fields[i].result = text ? OK : NOT_SUPPORTED;
+        if (!text) continue;
+        sscanf(text, "%llu%*[ ]%u", &value, &type);
+        fields[i].type = type;
+        fields[i].value.ull = 0;
+        if (type == 1) fields[i].value.ui = (unsigned)value;
+        else if (type == 0) fields[i].value.d = (double)value;
+        else fields[i].value.ull = value;
+    }
+    return OK;
+}
+
+#endif
+
+/* As NVML: samples newer than `after`; NOT_FOUND if there are none, and with no room their number. */
+int nvmlDeviceGetProcessUtilization(gpu_t *gpu, use_t *out, unsigned *count, u64 after) {
+    ENTER(gpu->number);
+    unsigned found = 0, room = *count;
+    if (!find_of(gpu, "sm")) return NOT_SUPPORTED;
+    for (const char *text = NULL; (text = find_for(gpu->number, "sm", text));) {
+        u64 time = 0;
+        unsigned pid = 0, percent = 0;
+        if (sscanf(text, "%llu %u %u", &time, &pid, &percent) != 3 || time <= after) continue;
+        if (found < room && out) out[found] = (use_t){pid, time, percent, 0, 0, 0};
+        found++;
+    }
+    *count = found;
+    if (!found) return NOT_FOUND;
+    return found > room ? TOO_SMALL : OK;
+}
+
+int nvmlDeviceGetMigMode(gpu_t *gpu, unsigned *now, unsigned *pending) {
+    ENTER(gpu->number);
+    if (!find_of(gpu, "mig")) return NOT_SUPPORTED;
+    read_unsigned(gpu, "mig", now);
+    *now = *pending = *now > 0;
+    return OK;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(gpu_t *gpu, unsigned *count) {
+    ENTER(gpu->number);
+    return read_unsigned(gpu, "mig", count);
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(gpu_t *gpu, unsigned index, gpu_t **mig) {
+    ENTER(gpu->number);
+    if (index >= MAX_MIGS) return INVALID;
+    *mig = &migs[gpu->number][index];
+    return find_of(*mig, "uuid") ? OK : NOT_FOUND;
+}
+
+int nvmlDeviceGetGpuInstanceId(gpu_t *mig, unsigned *id) {
+    ENTER(mig->number);
+    return read_unsigned(mig, "gi", id);
+}
+
+int nvmlDeviceGetComputeInstanceId(gpu_t *mig, unsigned *id) {
+    ENTER(mig->number);
+    return read_unsigned(mig, "ci", id);
+}
+
+int nvmlDeviceGetAttributes_v2(gpu_t *mig, parts_t *parts) {
+    ENTER(mig->number);
+    memset(parts, 0, sizeof *parts);
+    return read_unsigned(mig, "slices", &parts->own_slices);
+}
+
+#ifndef OLD_DRIVER
+
+int nvmlGpmQueryDeviceSupport(gpu_t *gpu, unsigned *support) {
+    ENTER(gpu->number);
+    if (support[0] != 1) return 25;
+    return read_unsigned(gpu, "gpm", &support[1]) == OK ? OK : (support[1] = 0, OK);
+}
+
+int nvmlGpmSampleAlloc(gpm_sample_t **sample) {
+    ENTER(-1);
+    *sample = calloc(1, sizeof **sample);
+    return OK;
+}
+
+int nvmlGpmSampleFree(gpm_sample_t *sample) {
+    ENTER(-1);
+    free(sample);
+    return OK;
+}
+
+/* Of a GPU that is divided there are only samples of its instances. */
+int nvmlGpmSampleGet(gpu_t *gpu, gpm_sample_t *sample) {
+    ENTER(gpu->number);
+    unsigned divided = 0;
+    if (read_unsigned(gpu, "mig", &divided) == OK && divided) return NOT_SUPPORTED;
+    *sample = (gpm_sample_t){gpu->number, -1, 1};
+    return OK;
+}
+
+int nvmlGpmMigSampleGet(gpu_t *gpu, unsigned instance, gpm_sample_t *sample) {
+    ENTER(gpu->number);
+    *sample = (gpm_sample_t){gpu->number, (int)instance, 1};
+    return OK;
+}
+
+int nvmlGpmMetricsGet(gpm_t *asked) {
+    gpm_sample_t *one = asked->before, *other = asked->after;
+    ENTER(other->gpu);
+    if (asked->version != 1 || one == other || !one->is_taken || !other->is_taken) return INVALID;
+    for (unsigned i = 0; i < asked->count; i++) {
+        char key[48];
+        if (other->instance < 0) snprintf(key, sizeof key, "gpm.%u", asked->metrics[i].id);
+        else snprintf(key, sizeof key, "gi%d.gpm.%u", other->instance, asked->metrics[i].id);
+        const char *text = find_for(other->gpu, key, NULL);
+        asked->metrics[i].result = text ? OK : NOT_SUPPORTED;
+        if (text) asked->metrics[i].value = strtod(text, NULL);
+    }
+    return OK;
 }
 
 #endif

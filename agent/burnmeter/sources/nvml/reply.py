@@ -1,8 +1,8 @@
 """What the NVML reader's lines mean: who is who among the GPUs, and what is remembered of them.
 
-It starts, waits for and kills nothing; that is `nvml.py`. A line is believed only if every part of
-it is of the right type. Surprising: the driver stops listing a GPU that fell off the bus, or lists
-it without its uuid, so that whoever was here once is kept, and reported as gone.
+It starts, waits for and kills nothing; that is `source.py`. A line is believed only if every part
+of it is of the right type. Surprising: the driver stops listing a GPU that fell off the bus, or
+lists it without its uuid, so that whoever was here once is kept, and reported as gone.
 """
 
 import json
@@ -12,11 +12,22 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from burnmeter.model import FAILURE_KINDS, Failure, Gpu, GpuProcess
+from burnmeter import catalog
+from burnmeter.model import (
+    FAILURE_KINDS,
+    Failure,
+    Figure,
+    Gpu,
+    GpuInstance,
+    GpuProcess,
+    Labels,
+)
+from burnmeter.xids import recovery
 
 NUMBERS: Final = tuple(field.name for field in fields(Gpu) if field.type == float | None)
-
 """What a GPU is asked for, by the model: every field that is a number or not known."""
+ADDED_UP: Final = "power_joules"
+"""The one of them that the child sends as what it grew by."""
 
 GONE: Final = Failure(
     "gone",
@@ -53,13 +64,17 @@ class Roster:
         self._last_by_uuid: dict[str, Gpu] = {}
         self._processes_by_uuid: dict[str, tuple[GpuProcess, ...]] = {}
         self._xids_by_uuid: dict[str, Counter[int]] = {}
+        self._xid_timestamps: dict[str, dict[int, float]] = {}
+        self._grown: dict[str, dict[tuple[str, Labels], float]] = {}
+        self.nvml_seconds: Mapping[str, float] = {}
+        """What was asked -> time spent in the driver for it, over all children."""
+        self.nvml_put_off = 0
 
     def gpus(self, reply: Mapping[str, Any]) -> tuple[Gpu, ...]:
         """The GPUs of one answer, by index. Raises ValueError if it is no such answer."""
         try:
             # Here, not in the child, so that a child that dies does not set the counts back.
-            for uuid, code in reply["xids"]:
-                self._xids_by_uuid.setdefault(_text(uuid), Counter())[int(code)] += 1
+            self._count(reply)
             gpus = [self._gpu(row) for row in reply["gpus"] if row["uuid"] is not None]
             listed = {gpu.uuid for gpu in gpus}
             missing = [last for uuid, last in self._last_by_uuid.items() if uuid not in listed]
@@ -69,6 +84,17 @@ class Roster:
             raise ValueError(f"{type(error).__name__}: {error}") from None
         gpus += [self._silent(last, GONE) for last in missing]
         return tuple(sorted(gpus, key=lambda gpu: (gpu.index, gpu.uuid)))
+
+    def _count(self, reply: Mapping[str, Any]) -> None:
+        for uuid, code, timestamp_seconds in reply["xids"]:
+            self._xids_by_uuid.setdefault(_text(uuid), Counter())[int(code)] += 1
+            self._xid_timestamps.setdefault(uuid, {})[int(code)] = _float(timestamp_seconds)
+        more = {_text(word): _float(took) for word, took in reply["nvml_seconds"].items()}
+        words = self.nvml_seconds.keys() | more.keys()
+        self.nvml_seconds = {
+            word: self.nvml_seconds.get(word, 0.0) + more.get(word, 0.0) for word in words
+        }
+        self.nvml_put_off += int(reply["nvml_put_off"])
 
     def _gpu(self, row: Mapping[str, Any]) -> Gpu:
         uuid, index = _text(row["uuid"]), int(row["index"])
@@ -82,15 +108,31 @@ class Roster:
         if failure is not None:
             return self._silent(self._last_by_uuid[uuid], failure)
         numbers: dict[str, Any] = {field: _number(row.get(field)) for field in NUMBERS}
+        so_far = self._grown.setdefault(uuid, {})
+        for one in _figures(row["grown"]):
+            so_far[one[:2]] = so_far.get(one[:2], 0.0) + one.value
+        numbers[ADDED_UP] = so_far.get((ADDED_UP, ()))
+        counted = (Figure(*key, n) for key, n in so_far.items() if key[0] != ADDED_UP)
+        code = _number(row.get("recovery_code"))
         return Gpu(
             index=index,
             uuid=uuid,
             name=name,
             processes=self._processes(uuid, row),
+            instances=_instances(row.get("instances")),
+            recovery_action=None if code is None else recovery(int(code)).word,
+            gauges=tuple(_figures(row["gauge"])),
+            meters=(*_figures(row["meter"]), *counted),
             unsupported=tuple(_text(field) for field in row["unsupported"]),
-            xid_counts=dict(self._xids_by_uuid.get(uuid, {})),
+            **self._xids(uuid),
             **numbers,
         )
+
+    def _xids(self, uuid: str) -> dict[str, Any]:
+        return {
+            "xid_counts": dict(self._xids_by_uuid.get(uuid, {})),
+            "xid_timestamps_seconds": dict(self._xid_timestamps.get(uuid, {})),
+        }
 
     def _processes(self, uuid: str, row: Mapping[str, Any]) -> tuple[GpuProcess, ...] | None:
         """The last list that was had, since most requests ask for none.
@@ -102,16 +144,23 @@ class Roster:
             self._processes_by_uuid.pop(uuid, None)
             if row["processes"] is not None:
                 self._processes_by_uuid[uuid] = tuple(
-                    GpuProcess(pid=int(pid), memory_bytes=_number(used))
-                    for pid, used in row["processes"]
+                    GpuProcess(
+                        pid=int(pid),
+                        memory_bytes=_number(used),
+                        instance=None if instance is None else _text(instance),
+                    )
+                    for pid, used, instance in row["processes"]
                 )
-        return self._processes_by_uuid.get(uuid)
+        known = self._processes_by_uuid.get(uuid)
+        ratios = row.get("sm_ratios")
+        if known is None or ratios is None:
+            return known
+        return tuple(replace(one, sm_ratio=_number(ratios.get(str(one.pid)))) for one in known)
 
     def _silent(self, last: Gpu, failure: Failure) -> Gpu:
         """A GPU that gives nothing now; its XIDs are what an engineer asks for first."""
         self._processes_by_uuid.pop(last.uuid, None)
-        counts = dict(self._xids_by_uuid.get(last.uuid, {}))
-        return replace(last, failure=failure, xid_counts=counts)
+        return replace(last, failure=failure, **self._xids(last.uuid))
 
     def _nameless(self, row: Mapping[str, Any], missing: list[Gpu]) -> Gpu:
         """A GPU that could not say its uuid: the missing one of that index, else a new unknown."""
@@ -123,6 +172,41 @@ class Roster:
                 missing.remove(last)
                 return self._silent(last, failure)
         return Gpu(index=index, uuid=f"unknown-{index}", name="unknown", failure=failure)
+
+
+def _figures(rows: Any) -> list[Figure]:
+    """Figures, each of them in the catalogue but for the one that becomes a field."""
+    found = []
+    for name, labels, value in rows:
+        figure = Figure(_text(name), tuple(sorted(labels.items())), _float(value))
+        known = catalog.metrics().get(catalog.PREFIX + name)
+        own = set(known.labels) - {"gpu", "index"} if known and known.group == "gpu" else None
+        if name != ADDED_UP and own != labels.keys():
+            raise ValueError(f"no measure {name!r} with {sorted(labels)}")
+        found.append(figure)
+    return found
+
+
+def _instances(rows: Any) -> tuple[GpuInstance, ...] | None:
+    if rows is None:
+        return None
+    return tuple(
+        GpuInstance(
+            uuid=_text(row["uuid"]),
+            name=_text(row["name"]),
+            compute_ratio=_number(row["compute_ratio"]),
+            memory_used_bytes=_number(row["memory_used_bytes"]),
+            memory_total_bytes=_number(row["memory_total_bytes"]),
+        )
+        for row in rows
+    )
+
+
+def _float(value: Any) -> float:
+    number = _number(value)
+    if number is None:
+        raise ValueError("nothing where a number belongs")
+    return number
 
 
 def _number(value: Any) -> float | None:

@@ -1,6 +1,6 @@
 """The node's GPUs, asked of a process that may hang or die without the agent doing so.
 
-It does not load NVIDIA's library (`nvml_child.py` does) and attributes nothing. A call into a sick
+It does not load NVIDIA's library (`child.py` does) and attributes nothing. A call into a sick
 driver can hang for ever, and a thread cannot be stopped: so the child gets a time, then SIGKILL,
 and the agent does not wait for its end, since a process inside the kernel may never get there.
 Surprising: while a GPU does not answer, the child is replaced now and then although it works, as
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from burnmeter.model import Failure, Gpu, GpuReading
-from burnmeter.sources.nvml_reply import Roster, decoded
+from burnmeter.sources.nvml.reply import Roster, decoded
 
 BACK_OFF_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Wait before a new child, by failures in a row: a wedged driver must not make a process storm."""
@@ -36,6 +36,9 @@ REPLY_BYTES: Final = 1 << 20
 
 STUCK_CHILDREN: Final = 3
 """So many killed children that the kernel does not end, and no further one is started."""
+
+IDLE_SECONDS: Final = 3600.0
+"""Between two samples where none are wanted but that of each reading."""
 
 DMESG: Final = "`dmesg | grep -i -e nvrm -e xid`"
 
@@ -118,14 +121,19 @@ class _Pipe:
         return f"{text} (out of memory? see `dmesg`)" if number == signal.SIGKILL else text
 
 
-def start_child(library_path: str | None) -> Child:
+def start_child(
+    library_path: str | None, sample_seconds: float = IDLE_SECONDS, time_ratio: float = 1.0
+) -> Child:
     """Start a reader that looks for libnvidia-ml.so.1 in the folder `library_path` first."""
     environment = dict(os.environ)
     if library_path is not None:
         others = environment.get("LD_LIBRARY_PATH")
         environment["LD_LIBRARY_PATH"] = f"{library_path}:{others}" if others else library_path
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "burnmeter.sources.nvml_child"],
+        [
+            *(sys.executable, "-P", "-m", "burnmeter.sources.nvml.child"),
+            *(str(sample_seconds), str(time_ratio)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -137,8 +145,7 @@ def start_child(library_path: str | None) -> Child:
 class NvmlSource:
     """All GPUs of this node, one bounded attempt at a time. For one thread.
 
-    What the agent's NVML time is, each reading says: `duration_seconds` is the wall time of the
-    read, which the child spends almost wholly inside the driver.
+    What asking the driver takes, each reading says in `nvml_seconds`, by what was asked.
     """
 
     def __init__(
@@ -147,8 +154,10 @@ class NvmlSource:
         timeout_seconds: float = 2.0,
         processes_every: int = 6,
         library_path: str | None = None,
+        samples_per_second: float = 10.0,
+        nvml_time_ratio: float = 0.02,
         start_seconds: float = 30.0,
-        start: Callable[[str | None], Child] = start_child,
+        start: Callable[..., Child] = start_child,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -156,6 +165,8 @@ class NvmlSource:
         self._processes_every = processes_every
         self._library_path = library_path
         self._start_seconds = start_seconds
+        self._sample_seconds = 1 / samples_per_second if samples_per_second > 0 else IDLE_SECONDS
+        self._time_ratio = nvml_time_ratio
         self.tells_wait = True
         """Whether a failure says when it is tried again; who looks but once will not see it."""
         self._start, self._clock, self._wall_clock = start, clock, wall_clock
@@ -184,6 +195,8 @@ class NvmlSource:
             gpus=() if isinstance(answer, Failure) else answer,
             failure=failure,
             driver_version=self._driver_version,
+            nvml_seconds=self._roster.nvml_seconds,
+            nvml_put_off=self._roster.nvml_put_off,
         )
 
     def close(self) -> None:
@@ -222,7 +235,9 @@ class NvmlSource:
                 f"{pids}), so no more are started: `cat /proc/PID/stack`; drain and reboot",
             )
         try:
-            self._pipe = _Pipe(self._start(self._library_path), now)
+            self._pipe = _Pipe(
+                self._start(self._library_path, self._sample_seconds, self._time_ratio), now
+            )
         except OSError as error:
             raise _GaveUp("crashed", f"the NVML reader cannot be started: {error}") from None
         return None

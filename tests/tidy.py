@@ -26,7 +26,8 @@ def words(text: str) -> tuple[str, ...]:
 # Lowest first: a module may import only what stands before it. A folder is one room.
 ORDER: Final = words(
     """
-    __init__ units errors model snapshot located catalog histograms tree boards prices hardware xids
+    __init__ units errors model snapshot located catalog histograms tree
+    boards prices hardware xids model_facts
     config_rules config_slos config_targets config_probes config
     dialects page choice names planning normalise growth attribution sli slo naming watch
     vantage staleness ledgers pipeline frame recent views
@@ -40,7 +41,8 @@ ORDER: Final = words(
 PURE: Final = frozenset(
     words(
         """
-        units errors model snapshot histograms tree boards prices hardware xids
+        units errors model snapshot histograms tree
+        boards prices hardware xids model_facts
         page choice names planning normalise growth attribution sli slo naming watch
         vantage staleness ledgers pipeline frame recent views
         """

@@ -3,6 +3,7 @@
     BurnmeterError
     ├── ConfigError      one or many problems in files the user wrote; each knows file:line:column
     ├── DialectError     a dialect file that ships with the program is wrong
+    ├── ModelConfigError a model's config.json, or what is stated of a model, cannot be counted
     └── PageError        a metrics page that cannot be read (its `kind` is a FailureKind)
 
 A source that fails does not raise through the loop: it returns `model.Failure`. These are for what
@@ -41,6 +42,10 @@ class ConfigError(BurnmeterError):
 
 class DialectError(BurnmeterError):
     """A dialect file contradicts itself or the catalogue."""
+
+
+class ModelConfigError(BurnmeterError):
+    """One sentence: the key, what it says, and what would be right."""
 
 
 class PageError(BurnmeterError):

@@ -8,11 +8,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from burnmeter.config import Gpus
 from burnmeter.model import Failure, Gpu, GpuReading
 from burnmeter.sources.nvml.answers import Place
 from burnmeter.sources.nvml.source import NvmlSource
@@ -195,8 +197,12 @@ def gpu_source(gpu_node: Node, gpu_clock: Clock) -> Iterator[Sources]:
     made: list[NvmlSource] = []
 
     def make(**options: Any) -> NvmlSource:
-        usual: dict[str, Any] = {"library_path": gpu_node.library_path, "timeout_seconds": 5.0}
-        made.append(NvmlSource(clock=gpu_clock, **(usual | options)))
+        known = {field.name for field in fields(Gpus)}
+        settings = Gpus(
+            **{"timeout_seconds": 5.0, **{k: options.pop(k) for k in known & {*options}}}
+        )
+        usual: dict[str, Any] = {"library_path": gpu_node.library_path}
+        made.append(NvmlSource(settings, clock=gpu_clock, **(usual | options)))
         return made[-1]
 
     yield make

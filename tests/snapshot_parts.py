@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from burnmeter.model import Burn, Gpu, GpuProcess, Objective, Share, Tally, WindowBurn
+from burnmeter.model import Burn, Figure, Gpu, GpuProcess, Objective, Share, Tally, WindowBurn
 from burnmeter.snapshot import (
     Event,
     GpuView,
@@ -19,7 +19,9 @@ from burnmeter.snapshot import (
     Quantile,
     SourceView,
     TargetView,
+    XidView,
 )
+from burnmeter.xids import xid
 
 NOW = 1_700_040_400.0
 GIB = 1024.0**3
@@ -154,11 +156,30 @@ def gpu(index: int, share: Share | None, **changes: Any) -> GpuView:
         sm_clock_hertz=1.98e9,
         memory_clock_hertz=2.619e9,
         processes=(GpuProcess(pid=4100 + index, memory_bytes=70 * GIB),),
+        recovery_action="none",
+        gauges=(
+            Figure("gpu_sm_active_ratio", (("mig", ""),), 0.61),
+            Figure("gpu_temperature_limit_celsius", (("limit", "slowdown"),), 87.0),
+        ),
         unsupported=(),
     )
     shares = () if share is None else (share,)
-    view = GpuView(gpu=replace(value, **changes), shares=shares, dollars_per_hour=2.99)
-    return replace(view, energy_joules=5.3e6, xid_totals=changes.get("xid_counts", {}))
+    now = replace(value, **changes)
+    return GpuView(
+        gpu=now,
+        shares=shares,
+        dollars_per_hour=2.99,
+        energy_joules=5.3e6,
+        meters=(
+            Figure("gpu_throttle_seconds_total", (("reason", "power_cap"),), 8.5),
+            Figure("gpu_pcie_bytes_total", (("direction", "sent"),), 3.1e12),
+        ),
+        xid_totals=now.xid_counts,
+        xids=tuple(
+            XidView(times=times, last_timestamp_seconds=NOW - 40.0, **xid(code)._asdict())
+            for code, times in now.xid_counts.items()
+        ),
+    )
 
 
 def held(index: int, name: str, state: str = "busy", method: str = "process_tree") -> Share:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnmeter import attribution
+from burnmeter import attribution, meters
 from burnmeter.attribution import Portion, Purse, Tenant
+from burnmeter.meters import Meters
 from burnmeter.model import Failure, Gpu, Share, Spend
 from tests.fakes import gpu, processes
 
@@ -73,47 +74,20 @@ def spend(*looks: Gpu, seconds: float = 10.0) -> Spend:
     for number, look in enumerate(looks):
         portions = {"GPU-0": (Portion(NOBODY, 1.0),)}
         passed = seconds if number else 0.0
-        purse = attribution.accrue(purse, passed, [look], portions, {"GPU-0": 3.6})
+        purse = attribution.accrue(purse, passed, [look], portions, {"GPU-0": 3.6}, {"GPU-0": 70.0})
     return purse.spends[NOBODY]
-
-
-def metered(joules: float | None, *, watts: float | None = None) -> Gpu:
-    return gpu("GPU-0", energy_joules=joules, power_watts=watts)
-
-
-def test_energy_from_before_our_time_is_not_ours() -> None:
-    assert spend(metered(1e9)) == Spend(0.0, None, 0.0)
-
-
-def test_energy_is_what_the_driver_s_counter_grew_by() -> None:
-    assert spend(metered(1000.0), metered(1700.0)) == Spend(10.0, 700.0, 0.01)
-
-
-def test_a_counter_that_fell_began_again_with_the_driver() -> None:
-    assert spend(metered(1000.0), metered(1700.0), metered(50.0)).joules == 750.0
-
-
-def test_power_stands_in_where_the_board_has_no_counter() -> None:
-    assert spend(metered(None, watts=300.0), metered(None, watts=300.0)).joules == 3000.0
-
-
-def test_a_counter_that_is_silent_once_is_not_made_up_for_by_power() -> None:
-    """It catches up by itself; power beside it would count the time twice."""
-    looks = metered(1000.0, watts=70.0), metered(None, watts=70.0), metered(2400.0, watts=70.0)
-
-    assert spend(*looks).joules == 1400.0
 
 
 def test_a_gpu_that_is_lost_is_still_paid_for() -> None:
     lost = Gpu(index=0, uuid="GPU-0", name="H100", failure=LOST)
 
-    assert spend(metered(1000.0), lost, lost) == Spend(20.0, None, 0.02)
+    assert spend(gpu("GPU-0"), lost, lost) == Spend(20.0, 210.0, 0.02)
 
 
 def test_without_a_price_no_dollars_are_known() -> None:
     portions = {"GPU-0": (Portion(NOBODY, 1.0),)}
 
-    purse = attribution.accrue(Purse(), 5.0, [metered(None)], portions, {"GPU-0": None})
+    purse = attribution.accrue(Purse(), 5.0, [gpu()], portions, {"GPU-0": None}, {"GPU-0": None})
 
     assert purse.spends[NOBODY] == Spend(5.0, None, None)
 
@@ -147,30 +121,32 @@ prices = st.fixed_dictionaries(
 )
 
 
-def as_gpu(uuid: str, moment: Moment, meters: dict[str, float]) -> Gpu:
+def as_gpu(uuid: str, moment: Moment, counters: dict[str, float]) -> Gpu:
     if moment.is_lost:
         return Gpu(index=0, uuid=uuid, name="H100", failure=LOST)
-    meters[uuid] = moment.joules + (0.0 if moment.is_reloaded else meters[uuid])
-    return gpu(uuid, *moment.holders, energy_joules=meters[uuid])
+    counters[uuid] = moment.joules + (0.0 if moment.is_reloaded else counters[uuid])
+    return gpu(uuid, *moment.holders, energy_joules=counters[uuid])
 
 
 @given(days, prices)
 def test_the_parts_add_up_to_the_bill(
     history: list[tuple[Moment, Moment, float, set[Tenant]]], listed: dict[str, float | None]
 ) -> None:
-    purse, meters = Purse(), defaultdict[str, float](float)
+    purse, counters, metered = Purse(), defaultdict[str, float](float), Meters()
     passed = 0.0
     for *both, seconds, tenants in history:
-        gpus = [as_gpu(f"GPU-{number}", moment, meters) for number, moment in enumerate(both)]
+        gpus = [as_gpu(f"GPU-{number}", moment, counters) for number, moment in enumerate(both)]
         portions = attribution.divide(gpus, sorted(tenants), TABLE)
-        purse = attribution.accrue(purse, seconds, gpus, portions, listed)
+        metered = meters.read(metered, gpus)
+        joules = {one.uuid: metered.joules(one.uuid) for one in gpus}
+        purse = attribution.accrue(purse, seconds, gpus, portions, listed, joules)
         passed += seconds
 
     for uuid, price in listed.items():
         mine = [spend for share, spend in purse.spends.items() if share.gpu == uuid]
         dollars = sum(spend.dollars or 0.0 for spend in mine)
-        joules = sum(spend.joules or 0.0 for spend in mine)
+        energy = sum(spend.joules or 0.0 for spend in mine)
         assert sum(spend.gpu_seconds for spend in mine) == pytest.approx(passed, rel=1e-9)
         assert dollars == pytest.approx((price or 0.0) * passed / 3600, rel=1e-9)
-        assert joules == pytest.approx(purse.energy_joules.get(uuid, 0.0), rel=1e-9)
+        assert energy == pytest.approx(metered.total_joules(uuid) or 0.0, rel=1e-9)
         assert min(spend.joules or 0.0 for spend in mine) >= 0

@@ -44,6 +44,14 @@ def test_a_slice_is_found_only_by_an_entry_that_says_so() -> None:
     assert find(H100, {"H100 MIG": 3}) is None
 
 
+def test_a_virtual_gpu_is_found_only_by_an_entry_that_names_its_profile() -> None:
+    listed = {"A10": "the board", "A10 4Q": "a virtual one of 4 GB"}
+
+    assert find("NVIDIA A10-8Q", listed) is None
+    assert find("NVIDIA A10-4Q", listed) == "a virtual one of 4 GB"
+    assert find("NVIDIA A10", listed) == "the board"
+
+
 def test_a_slice_of_exactly_this_name_is_found() -> None:
     assert find(SLICE, {SLICE: 1}) == 1
 

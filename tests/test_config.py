@@ -84,7 +84,13 @@ def test_a_file_can_set_everything() -> None:
     assert found.models == {"/mnt/models": "llama-3.3-70b", "8": "llama-3.1-8b"}
     assert found.prices.gpu_dollars_per_hour == {"NVIDIA H100 80GB HBM3": 2.5, "L4": 0.0}
     assert found.prices.default_gpu_dollars_per_hour == 2.0
-    assert found.gpus == config.Gpus(enabled=False, timeout_seconds=1.5, processes_every=12)
+    assert found.gpus == config.Gpus(
+        enabled=False,
+        timeout_seconds=1.5,
+        processes_every=12,
+        samples_per_second=2.0,
+        nvml_time_ratio=0.05,
+    )
     assert found.limits == config.Limits(
         body_bytes=1_000_000,
         scrape_timeout_seconds=9.5,

@@ -115,7 +115,7 @@ def test_a_word_that_is_nothing_is_answered_with_what_is_near():
     [
         ("cost", "`cost_dollars`"),
         ("burn", "`slo_burn_ratio`"),
-        ("Power", "`gpu_power_watts`, `gpu_power_limit_watts`"),
+        ("Power", "`gpu_power_watts`, `gpu_power_min_watts`, `gpu_power_max_watts`"),
         ("cancelled", "`requests`"),
         ("error_rate", "`requests`, `admission_rejections`, `slo_burn_ratio`"),
     ],

@@ -19,7 +19,7 @@ from burnmeter.model import (
 from burnmeter.page import Page, read_page
 from burnmeter.pipeline import Readings, Settings, State
 from burnmeter.watch import FORGET_AFTER_SECONDS
-from tests.fakes import gpu, objective, processes, reading, target, terms, vllm
+from tests.fakes import MODEL, gpu, objective, processes, reading, target, terms, vllm
 
 REFUSED = Failure("refused", "nothing listens")
 HTML = Failure("html", "a web page, not metrics")
@@ -338,7 +338,7 @@ def test_a_silent_driver_is_paid_for_and_attributed_to_nobody() -> None:
     node.tick({A: vllm()}, gpus=[replace(held, energy_joules=900.0)])
 
     assert node.states() == {"unattributed": 5.0, "idle a": 5.0}
-    assert node.state.purse.energy_joules == {"GPU-0": 800.0}
+    assert node.state.boards.meters.total_joules("GPU-0") == 800.0
     assert not [event for event in node.state.events if event.kind == "gpu_lost"]
 
 
@@ -350,7 +350,7 @@ def test_a_gpu_that_a_silent_driver_comes_back_without_is_lost_once() -> None:
     node.tick(gpus=[gpu("GPU-0")])
 
     assert [event.text for event in node.state.events if event.kind == "gpu_lost"] == [
-        "the driver no longer lists this GPU"
+        "the driver no longer lists this GPU (NVIDIA H100, GPU-1)"
     ]
 
 
@@ -360,7 +360,7 @@ def test_a_gpu_that_is_no_longer_listed_is_lost_and_still_paid_for() -> None:
 
     state = node.tick(gpus=[gpu("GPU-0")])
 
-    failure = state.gpus["GPU-1"].failure
+    failure = state.boards.gpus["GPU-1"].failure
     assert failure is not None
     assert failure.message == "the driver no longer lists this GPU"
     assert sum(spend.dollars or 0.0 for spend in state.purse.spends.values()) == pytest.approx(0.01)
@@ -375,13 +375,17 @@ def test_processes_that_could_not_be_listed_are_those_of_the_last_list() -> None
         assert state.portions["GPU-0"][0].share.method == "process_tree"
 
 
-def test_an_xid_is_told_once_also_when_its_gpu_was_silent_meanwhile() -> None:
+def test_what_happens_to_a_gpu_is_told_with_the_models_that_it_hits() -> None:
     node = Node()
-    for counts in ({}, {79: 1}, {79: 1}, {}, {79: 1, 13: 2}):
-        node.tick(gpus=[replace(gpu("GPU-0"), xid_counts=counts)])
+    node.tick({A: vllm()}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+    node.tick({A: vllm()}, gpus=[replace(gpu("GPU-0", 11), xid_counts={79: 1})])
+    lost = replace(gpu("GPU-0"), failure=Failure("gone", "fell off the bus"), processes=None)
+    node.tick({A: vllm()}, gpus=[lost])
 
-    assert node.state.xids == {("GPU-0", 79): 1, ("GPU-0", 13): 2}
-    assert [event.text for event in node.state.events] == [
-        "XID 79 on NVIDIA H100 GPU-0",
-        "XID 13 on NVIDIA H100 GPU-0",
+    told = [event for event in node.state.events if event.gpu == "GPU-0"]
+    assert [(event.kind, event.subject, event.models) for event in told] == [
+        ("xid", "gpu 0", (MODEL,)),
+        ("gpu_lost", "gpu 0", (MODEL,)),
     ]
+    assert told[0].text.startswith("XID 79, ")
+    assert told[0].text.endswith("(NVIDIA H100, GPU-0)")

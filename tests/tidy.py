@@ -29,8 +29,8 @@ ORDER: Final = words(
     __init__ units errors model snapshot located catalog histograms tree
     boards prices hardware xids model_facts
     config_rules config_slos config_targets config_probes config
-    dialects page choice names planning normalise growth attribution sli slo naming watch
-    vantage staleness ledgers pipeline frame recent views
+    dialects page choice names planning normalise growth meters gpu_watch
+    attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
     explanation inspection doctor
     sources export simulate checkpoint
     reports loop wiring cli __main__
@@ -43,8 +43,8 @@ PURE: Final = frozenset(
         """
         units errors model snapshot histograms tree
         boards prices hardware xids model_facts
-        page choice names planning normalise growth attribution sli slo naming watch
-        vantage staleness ledgers pipeline frame recent views
+        page choice names planning normalise growth meters gpu_watch
+        attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
         """
     )
 )
@@ -63,8 +63,8 @@ ROOMS: Final = frozenset(("sources", "export", "simulate"))
 MIDDLE: Final = frozenset(
     words(
         """
-        choice names planning normalise growth attribution sli slo naming watch
-        vantage staleness ledgers pipeline frame recent views
+        choice names planning normalise growth meters gpu_watch
+        attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
         """
     )
 )

@@ -32,13 +32,9 @@ class Portion(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
-    """What has been spent since the agent started, and the meter readings it was counted from."""
+    """What has been spent since the agent started."""
 
     spends: Mapping[Share, Spend] = field(default_factory=dict)
-    energy_joules: Mapping[str, float] = field(default_factory=dict)
-    """GPU -> its total since the agent started."""
-    meters_joules: Mapping[str, float] = field(default_factory=dict)
-    """GPU -> the driver's counter at the last look."""
 
 
 def divide(
@@ -76,16 +72,12 @@ def accrue(
     gpus: Sequence[Gpu],
     portions: Mapping[str, Sequence[Portion]],
     dollars_per_hour: Mapping[str, float | None],
+    joules_by_gpu: Mapping[str, float | None],
 ) -> Purse:
     """The purse after `seconds` more, in which each GPU was had as `portions` say."""
     spends = dict(purse.spends)
-    energy, meters = dict(purse.energy_joules), dict(purse.meters_joules)
     for gpu in gpus:
-        joules = _joules(gpu, meters.get(gpu.uuid), seconds)
-        if gpu.energy_joules is not None:
-            meters[gpu.uuid] = gpu.energy_joules
-        if joules is not None:
-            energy[gpu.uuid] = energy.get(gpu.uuid, 0.0) + joules
+        joules = joules_by_gpu.get(gpu.uuid)
         price = dollars_per_hour.get(gpu.uuid)
         dollars = None if price is None else price * seconds / SECONDS_PER_HOUR
         for share, ratio in portions[gpu.uuid]:
@@ -95,7 +87,7 @@ def accrue(
                 _plus(old.joules, joules, ratio),
                 _plus(old.dollars, dollars, ratio),
             )
-    return Purse(spends=spends, energy_joules=energy, meters_joules=meters)
+    return Purse(spends=spends)
 
 
 def fold(purse: Purse, held: Mapping[str, Collection[str]]) -> Purse:
@@ -119,19 +111,6 @@ def _together(one: Spend, other: Spend) -> Spend:
         _plus(one.joules, other.joules, 1.0),
         _plus(one.dollars, other.dollars, 1.0),
     )
-
-
-def _joules(gpu: Gpu, meter_joules: float | None, seconds: float) -> float | None:
-    """By the driver's counter; a counter that fell began again with the driver; else by power."""
-    if gpu.failure is not None:
-        return None
-    if gpu.energy_joules is not None and meter_joules is not None:
-        grown = gpu.energy_joules - meter_joules
-        return grown if grown >= 0 else gpu.energy_joules
-    # Once there was a counter it catches up by itself: power beside it would count time twice.
-    if meter_joules is None and gpu.energy_joules is None and gpu.power_watts is not None:
-        return gpu.power_watts * seconds
-    return None
 
 
 def _plus(old: float | None, more: float | None, ratio: float) -> float | None:

@@ -4,8 +4,8 @@ It knows no board: the lists are the config's and those that ship (prices, peaks
 by words, all of which must be in the GPU's name: `H100` finds `NVIDIA H100 80GB HBM3`, but `L4`
 does not find an `NVIDIA L40S`.
 
-Surprising: a slice of a GPU (MIG) is never found by an entry that does not say `MIG`, since what
-holds for the whole board does not hold for a part of it.
+Surprising: a slice of a GPU (MIG, or a virtual GPU such as `NVIDIA A10-4Q`) is never found by an
+entry that does not name the slice, since what holds for the whole board does not hold for a part.
 """
 
 import re
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 SLICE: Final = "mig"
 """The word by which NVML's name of a slice is known."""
+VIRTUAL: Final = re.compile(r"\d+[abcq]")
+"""The word that says so of a virtual GPU: its gigabytes, and what it is licensed for."""
 
 
 def find(name: str, by_words: Mapping[str, T]) -> T | None:
@@ -26,10 +28,11 @@ def find(name: str, by_words: Mapping[str, T]) -> T | None:
     if name in by_words:
         return by_words[name]
     there = words(name)
+    sliced = {word for word in there if word == SLICE or VIRTUAL.fullmatch(word)}
     best: tuple[int, T | None] = (0, None)
     for listed, entry in by_words.items():
         wanted = words(listed)
-        is_whole_for_slice = SLICE in there and SLICE not in wanted
+        is_whole_for_slice = not sliced <= wanted
         if wanted <= there and len(wanted) > best[0] and not is_whole_for_slice:
             best = len(wanted), entry
     return best[1]

@@ -57,6 +57,10 @@ class Gpus:
     """How long one reading of all GPUs may take."""
     processes_every: int = 6
     """List the processes on each GPU, which is slow, only at every so many readings."""
+    samples_per_second: float = 10.0
+    """How often power and utilisation are sampled between readings; 0: only at each reading."""
+    nvml_time_ratio: float = 0.02
+    """At most this share of time is spent asking the driver; beyond it, what can wait waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,8 @@ GPUS: Final[Mapping[str, Rule]] = {
     "enabled": rules.flag,
     "timeout_seconds": number("timeout_seconds", 0.1, 60),
     "processes_every": whole("processes_every", 1, 1000),
+    "samples_per_second": number("samples_per_second", 0, 100),
+    "nvml_time_ratio": number("nvml_time_ratio", 0.0001, 1),
 }
 LIMITS: Final[Mapping[str, Rule]] = {
     "body_bytes": whole("body_bytes", 10_000, 1_000_000_000),

@@ -45,7 +45,10 @@ PLACES: Final = {"probes": "probes[].tokens_per_day` or `dollars_per_day"}
 """Where a limit stands in the config, if not under `limits`."""
 SUBJECTS_TOLD: Final = 3
 """Of those of which the same is told at once: a target that stalls makes all its models burn."""
-BAD_NEWS: Final = {"down", "stalled", "stale", "sick", "burning", "xid", "gpu_lost"}
+BAD_NEWS: Final = {
+    *("down", "stalled", "stale", "sick", "burning"),
+    *("xid", "gpu_lost", "throttled", "recovery"),
+}
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
@@ -167,6 +170,7 @@ class Agent:
         self._frame: Frame | None = None
         self._last_gave: dict[str, float] = {}
         self._asked_seconds: dict[str, float] = {}
+        self._nvml: tuple[Mapping[str, float], int] = ({}, 0)
         self._late_ticks = 0
         self._failed_ticks = 0
         self._last_bug = ""
@@ -234,7 +238,7 @@ class Agent:
             node=self.config.node,
             is_simulated=self.world.is_simulated,
             sources=sources,
-            health=self._health(),
+            health=self._health(readings.gpus),
             models=models,
         )
         self._state, self._frame = frame.state, frame
@@ -383,8 +387,10 @@ class Agent:
                 )
         return self._prices
 
-    def _health(self) -> Health:
+    def _health(self, gpus: GpuReading | None) -> Health:
         cost = self.world.own_cost.read()
+        if gpus is not None and gpus.nvml_seconds:
+            self._nvml = gpus.nvml_seconds, gpus.nvml_put_off
         elsewhere = {name: n for name, n in self.world.limits_reached().items() if n > 0}
         return Health(
             cpu_seconds=cost.cpu_seconds,
@@ -394,6 +400,8 @@ class Agent:
             late_ticks=self._late_ticks,
             failed_ticks=self._failed_ticks,
             limits_reached={**self._limits, **elsewhere},
+            nvml_seconds=self._nvml[0],
+            nvml_put_off=self._nvml[1],
         )
 
     def _no_gpus(self, failure: Failure, seconds: float) -> GpuReading:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from burnmeter import attribution, catalog, histograms, ledgers, staleness, watch
+from burnmeter import attribution, catalog, gpu_watch, histograms, ledgers, staleness, watch
 from burnmeter.attribution import Portion, Purse, Tenant
+from burnmeter.gpu_watch import Boards, Told
 from burnmeter.ledgers import Before, Kept
 from burnmeter.model import (
-    Failure,
-    Gpu,
     GpuReading,
     Histogram,
     Key,
@@ -75,11 +74,9 @@ class State:
     kept: Mapping[tuple[str, str], Kept] = field(default_factory=dict)
     """(objective, model) -> what it has come to."""
     purse: Purse = field(default_factory=Purse)
-    gpus: Mapping[str, Gpu] = field(default_factory=dict)
-    """Every GPU ever seen, as last seen: it is paid for whether or not the driver answers."""
+    boards: Boards = field(default_factory=Boards)
     portions: Mapping[str, tuple[Portion, ...]] = field(default_factory=dict)
-    xids: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    xid_readings: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """GPU's uuid -> who has it."""
     processes: Mapping[int, Process] = field(default_factory=dict)
     past: tuple[Past, ...] = ()
     events: tuple[Event, ...] = ()
@@ -106,17 +103,18 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     looks = _looks(state, readings, settings.terms)
     table = readings.processes
     processes = table.processes if table and table.failure is None else state.processes
-    gpus, lost = _gpus(state, readings.gpus)
     seconds = 0.0 if state.at_seconds is None else readings.at_seconds - state.at_seconds
+    boards, board_news = gpu_watch.look(state.boards, readings.gpus, seconds)
+    gpus = boards.gpus
     portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
     looks = staleness.judge(looks, portions, gpus, settings.terms)
     prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
-    purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices)
+    joules = {uuid: boards.meters.joules(uuid) for uuid in gpus}
+    purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices, joules)
     purse = attribution.fold(
         purse, {name: found.watched.tenants_held for name, found in looks.items()}
     )
     counters, hists = _totals(state, looks)
-    xids, xid_readings, xid_events = _xids(state, gpus.values())
     kept = ledgers.keep(
         Before(state.kept, state.watched, state.at_seconds),
         looks.values(),
@@ -132,22 +130,45 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         histograms=hists,
         kept=kept,
         purse=purse,
-        gpus=gpus,
+        boards=boards,
         portions=portions,
-        xids=xids,
-        xid_readings=xid_readings,
         processes=processes,
     )
-    told = [(kind, name, text) for name, found in looks.items() for kind, text in found.events]
-    events = tuple(
-        Event(timestamp_seconds=readings.timestamp_seconds, kind=kind, subject=subject, text=text)
-        for kind, subject, text in [*told, *lost, *xid_events]
-    )
+    told = [*_target_events(looks, readings), *_gpu_events(state, now, board_news, readings)]
     return replace(
         now,
         past=_past(state.past, now, settings.recent_seconds),
-        events=(*state.events, *events)[-EVENTS_KEPT:],
+        events=(*state.events, *told)[-EVENTS_KEPT:],
     )
+
+
+def _target_events(looks: Mapping[str, Look], readings: Readings) -> Iterable[Event]:
+    for name, found in looks.items():
+        for kind, text in found.events:
+            yield Event(
+                timestamp_seconds=readings.timestamp_seconds,
+                kind=kind,
+                subject=name,
+                text=text,
+                models=found.watched.models,
+            )
+
+
+def _gpu_events(
+    before: State, now: State, news: Iterable[Told], readings: Readings
+) -> Iterable[Event]:
+    """What happened to GPUs, with the models that had them before or have them now."""
+    for kind, uuid, text in news:
+        gpu = now.boards.gpus[uuid]
+        had = [*before.portions.get(uuid, ()), *now.portions.get(uuid, ())]
+        yield Event(
+            timestamp_seconds=readings.timestamp_seconds,
+            kind=kind,
+            subject=f"gpu {gpu.index}",
+            text=f"{text} ({gpu.name}, {uuid})",
+            models=tuple(sorted({portion.share.model for portion in had} - {""})),
+            gpu=uuid,
+        )
 
 
 # --- targets -------------------------------------------------------------------------------------
@@ -259,54 +280,3 @@ def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past
     oldest = now.at_seconds - recent_seconds
     kept = [old for old in past if old.at_seconds >= oldest - 1e-6]
     return (*kept, mark)
-
-
-# --- GPUs ----------------------------------------------------------------------------------------
-
-
-def _gpus(
-    state: State, reading: GpuReading | None
-) -> tuple[dict[str, Gpu], list[tuple[str, str, str]]]:
-    """Every GPU known, as it is now; those that did not answer carry a failure.
-
-    One that is missing while others answer is lost. If nobody answers, it is the source that is
-    down, and the source says so.
-    """
-    if reading is None:
-        return {}, []
-    answered = {gpu.uuid: gpu for gpu in reading.gpus}
-    silent = reading.failure or Failure("gone", "the driver no longer lists this GPU")
-    gpus = {
-        uuid: answered.get(uuid) or Gpu(index=g.index, uuid=uuid, name=g.name, failure=silent)
-        for uuid, g in state.gpus.items()
-    }
-    gpus |= answered
-    if reading.failure is not None:
-        return gpus, []
-    lost = [
-        ("gpu_lost", f"gpu {gpu.index}", gpu.failure.message)
-        for uuid, gpu in gpus.items()
-        if gpu.failure is not None and uuid in state.gpus and _kind(state.gpus[uuid]) != _kind(gpu)
-    ]
-    return gpus, lost
-
-
-def _kind(gpu: Gpu) -> str | None:
-    return gpu.failure.kind if gpu.failure is not None else None
-
-
-def _xids(
-    state: State, gpus: Iterable[Gpu]
-) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int], list[tuple[str, str, str]]]:
-    """XID totals since the agent started; the reader's own counts begin again when it does."""
-    totals, readings = dict(state.xids), dict(state.xid_readings)
-    told: list[tuple[str, str, str]] = []
-    for gpu in gpus:
-        for code, count in gpu.xid_counts.items():
-            before = readings.get((gpu.uuid, code), 0)
-            more = count - before if count >= before else count
-            readings[gpu.uuid, code] = count
-            totals[gpu.uuid, code] = totals.get((gpu.uuid, code), 0) + more
-            if more > 0:
-                told.append(("xid", f"gpu {gpu.index}", f"XID {code} on {gpu.name} {gpu.uuid}"))
-    return totals, readings, told

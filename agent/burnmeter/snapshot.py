@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from burnmeter.model import Burn, Failure, Gpu, Histogram, Key, Share, Spend
+from burnmeter.model import Burn, Failure, Figure, Gpu, Histogram, Key, Share, Spend
 
 
 class Quantile(NamedTuple):
@@ -125,6 +125,21 @@ class TargetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class XidView:
+    """One XID code that was seen on a GPU."""
+
+    code: int
+    times: int
+    last_timestamp_seconds: float | None
+    name: str
+    meaning: str
+    action: str
+    """What to do; a key of xids.ACTIONS."""
+    severity: str
+    """page, ticket or log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuView:
     """One GPU with its tenants."""
 
@@ -133,8 +148,14 @@ class GpuView:
     dollars_per_hour: float | None
     energy_joules: float | None = None
     """Since the agent started."""
+    meters: tuple[Figure, ...] = ()
+    """What only grows, since the agent started."""
     xid_totals: Mapping[int, int] = field(default_factory=dict)
     """XID code -> times seen since the agent started."""
+    xids: tuple[XidView, ...] = ()
+    """The same codes with what they mean."""
+    throttled_by: tuple[str, ...] = ()
+    """What holds its clocks down now, but for what is usual at full load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +165,14 @@ class Event:
     timestamp_seconds: float
     kind: str
     """restart, down, up, resting, stalled, resumed, stale, fresh, sick, well, burning, recovered,
-    not_measured (after burning), xid, gpu_lost, gap."""
+    not_measured (after burning), xid, gpu_lost, gpu_back, throttled, unthrottled, recovery (the
+    driver asks for one), gap."""
     subject: str
     text: str
+    models: tuple[str, ...] = ()
+    """Which models it hits, as far as that is known."""
+    gpu: str | None = None
+    """The uuid of the GPU that it happened to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +199,10 @@ class Health:
     """Ticks lost to a bug of ours."""
     limits_reached: Mapping[str, int]
     """Limit's name -> times reached."""
+    nvml_seconds: Mapping[str, float] = field(default_factory=dict)
+    """What the driver was asked -> time spent in it since the agent started."""
+    nvml_put_off: int = 0
+    """Questions to it that had to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

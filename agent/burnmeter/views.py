@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from burnmeter import histograms, names, pipeline, recent, sli, vantage
+from burnmeter import histograms, names, pipeline, recent, sli, vantage, xids
 from burnmeter.config_targets import bare_url
 from burnmeter.dialects import INDICATORS
 from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
+from burnmeter.gpu_watch import XidSeen
 from burnmeter.model import Burn, Histogram, Key
 from burnmeter.pipeline import Settings, State
 from burnmeter.recent import Recent
@@ -26,6 +27,7 @@ from burnmeter.snapshot import (
     Snapshot,
     SourceView,
     TargetView,
+    XidView,
 )
 from burnmeter.units import TOKENS_PER_MILLION
 from burnmeter.watch import Watched
@@ -301,15 +303,27 @@ def _words(one: Watched) -> dict[str, list[str]]:
 
 def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
     state, prices = frame.state, frame.settings.dollars_per_hour
+    boards = state.boards
     return tuple(
         GpuView(
             gpu=gpu,
             shares=tuple(portion.share for portion in state.portions.get(gpu.uuid, ())),
             dollars_per_hour=prices.get(gpu.name),
-            energy_joules=state.purse.energy_joules.get(gpu.uuid),
-            xid_totals={code: n for (uuid, code), n in state.xids.items() if uuid == gpu.uuid},
+            energy_joules=boards.meters.total_joules(gpu.uuid),
+            meters=boards.meters.figures(gpu.uuid),
+            xid_totals={c: seen.times for (u, c), seen in boards.xids.items() if u == gpu.uuid},
+            xids=tuple(_xid(c, seen) for (u, c), seen in boards.xids.items() if u == gpu.uuid),
+            throttled_by=tuple(sorted(boards.throttled.get(gpu.uuid, ()))),
         )
-        for gpu in sorted(state.gpus.values(), key=lambda gpu: gpu.index)
+        for gpu in sorted(boards.gpus.values(), key=lambda gpu: gpu.index)
+    )
+
+
+def _xid(code: int, seen: XidSeen) -> XidView:
+    return XidView(
+        times=seen.times,
+        last_timestamp_seconds=seen.timestamp_seconds,
+        **xids.xid(code)._asdict(),
     )
 
 

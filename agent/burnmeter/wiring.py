@@ -59,10 +59,7 @@ def real_world(settings: Config, *, is_one_look: bool = False) -> World:
     """This machine. One look comes to no second start of what failed, and so tells of none."""
     gpus = None
     if settings.gpus.enabled:
-        gpus = NvmlSource(
-            timeout_seconds=settings.gpus.timeout_seconds,
-            processes_every=settings.gpus.processes_every,
-        )
+        gpus = NvmlSource(settings.gpus)
         gpus.tells_wait = not is_one_look
     processes = ProcessSource()
     read = WithProbes(pages(settings), settings.probes)

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from burnmeter import wiring
-from burnmeter.config import Config
+from burnmeter.config import Config, Gpus
 from burnmeter.loop import Agent, Pages, World
 from burnmeter.model import PageReading, Target
 from burnmeter.sources.nvml.source import NvmlSource
@@ -114,7 +114,7 @@ def stubbed_gpus(stack: ExitStack) -> NvmlSource | None:
     lines += [f"{i}.{key} {value}" for i in range(COPIES) for key, value in rows.items()]
     state.write_text("\n".join(lines) + "\n")
     os.environ["BURNMETER_NVML_STUB_STATE"] = str(state)
-    return NvmlSource(library_path=str(folder), timeout_seconds=5.0)
+    return NvmlSource(Gpus(timeout_seconds=5.0), library_path=str(folder))
 
 
 def simulated(stack: ExitStack) -> tuple[Config, World]:

@@ -17,8 +17,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from burnmeter import catalog
-from burnmeter.model import Burn, Histogram
-from burnmeter.snapshot import GpuView, Snapshot, SourceView, TargetView
+from burnmeter.model import Burn, GpuInstance, Histogram
+from burnmeter.snapshot import GpuView, Snapshot, SourceView, TargetView, XidView
 
 Labels = Mapping[str, str]
 Row = tuple[str, Labels, float | Histogram | None]
@@ -159,9 +159,17 @@ def duration(seconds: float) -> str:
 
 GPU_GAUGES: Final[dict[str, Callable[[GpuView], float | None]]] = {
     "burnmeter_gpu_utilisation_ratio": lambda view: view.gpu.utilisation_ratio,
+    "burnmeter_gpu_utilisation_min_ratio": lambda view: view.gpu.utilisation_min_ratio,
+    "burnmeter_gpu_utilisation_max_ratio": lambda view: view.gpu.utilisation_max_ratio,
     "burnmeter_gpu_memory_used_bytes": lambda view: view.gpu.memory_used_bytes,
     "burnmeter_gpu_memory_total_bytes": lambda view: view.gpu.memory_total_bytes,
+    "burnmeter_gpu_memory_bandwidth_bytes_per_second": lambda view: (
+        view.gpu.memory_bandwidth_bytes_per_second
+    ),
     "burnmeter_gpu_power_watts": lambda view: view.gpu.power_watts,
+    "burnmeter_gpu_power_min_watts": lambda view: view.gpu.power_min_watts,
+    "burnmeter_gpu_power_max_watts": lambda view: view.gpu.power_max_watts,
+    "burnmeter_gpu_power_window_seconds": lambda view: view.gpu.power_window_seconds,
     "burnmeter_gpu_power_limit_watts": lambda view: view.gpu.power_limit_watts,
     "burnmeter_gpu_energy_joules_total": lambda view: view.energy_joules,
     "burnmeter_gpu_temperature_celsius": lambda view: view.gpu.temperature_celsius,
@@ -177,8 +185,30 @@ def _gpu(view: GpuView) -> Iterator[Row]:
     yield "burnmeter_gpu_info", {**which, "name": view.gpu.name}, 1.0
     for name, value in GPU_GAUGES.items():
         yield name, which, value(view)
-    for code, times in view.xid_totals.items():
-        yield "burnmeter_gpu_xid_total", {**which, "code": str(code)}, float(times)
+    for figure in (*view.gpu.gauges, *view.meters):
+        yield catalog.PREFIX + figure.measure, {**which, **dict(figure.labels)}, figure.value
+    for instance in view.gpu.instances or ():
+        yield from _instance(which, instance)
+    if view.gpu.recovery_action is not None:
+        yield "burnmeter_gpu_recovery_info", {**which, "action": view.gpu.recovery_action}, 1.0
+    for xid in view.xids:
+        yield from _xid({**which, "code": str(xid.code)}, xid)
+
+
+def _instance(which: Labels, instance: GpuInstance) -> Iterator[Row]:
+    ours = {**which, "mig": instance.uuid}
+    prefix = "burnmeter_gpu_instance_"
+    yield f"{prefix}info", {**ours, "name": instance.name}, 1.0
+    yield f"{prefix}compute_ratio", ours, instance.compute_ratio
+    yield f"{prefix}memory_used_bytes", ours, instance.memory_used_bytes
+    yield f"{prefix}memory_total_bytes", ours, instance.memory_total_bytes
+
+
+def _xid(which: Labels, xid: XidView) -> Iterator[Row]:
+    yield "burnmeter_gpu_xid_total", which, float(xid.times)
+    yield "burnmeter_gpu_xid_last_timestamp_seconds", which, xid.last_timestamp_seconds
+    said = {"meaning": xid.name, "action": xid.action, "severity": xid.severity}
+    yield "burnmeter_gpu_xid_info", {**which, **said}, 1.0
 
 
 def _money(snapshot: Snapshot) -> Iterator[Row]:
@@ -206,5 +236,9 @@ def _agent(snapshot: Snapshot) -> Iterator[Row]:
     yield "burnmeter_tick_duration_seconds", {}, health.tick_duration_seconds
     yield "burnmeter_agent_cpu_seconds_total", {}, health.cpu_seconds
     yield "burnmeter_agent_memory_bytes", {}, health.memory_bytes
+    for question, seconds in health.nvml_seconds.items():
+        yield "burnmeter_nvml_seconds_total", {"question": question}, seconds
+    if health.nvml_seconds:
+        yield "burnmeter_nvml_put_off_total", {}, float(health.nvml_put_off)
     for limit, times in health.limits_reached.items():
         yield "burnmeter_limit_reached_total", {"limit": limit}, float(times)

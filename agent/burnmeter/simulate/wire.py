@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from burnmeter.model import Failure, Gpu, GpuProcess, Process, Target
+from burnmeter.model import Failure, Figure, Gpu, GpuInstance, GpuProcess, Process, Target
 
 
 class NodeState(NamedTuple):
@@ -49,8 +49,18 @@ def decode(text: str) -> NodeState:
     )
 
 
+def _figure(raw: list[Any]) -> Figure:
+    measure, labels, value = raw
+    return Figure(measure, tuple((name, text) for name, text in labels), value)
+
+
+def _by_code(raw: dict[str, Any]) -> dict[int, Any]:
+    """JSON keys are text."""
+    return {int(code): value for code, value in raw.items()}
+
+
 def _gpu(raw: dict[str, Any]) -> Gpu:
-    holders = raw.pop("processes")
+    holders, instances = raw.pop("processes"), raw.pop("instances")
     failure = raw.pop("failure")
     return Gpu(
         **{
@@ -58,7 +68,11 @@ def _gpu(raw: dict[str, Any]) -> Gpu:
             "processes": None if holders is None else tuple(GpuProcess(**one) for one in holders),
             "failure": None if failure is None else Failure(*failure),
             "unsupported": tuple(raw["unsupported"]),
-            # JSON keys are text.
-            "xid_counts": {int(code): times for code, times in raw["xid_counts"].items()},
+            "instances": None
+            if instances is None
+            else tuple(GpuInstance(**one) for one in instances),
+            "gauges": tuple(map(_figure, raw["gauges"])),
+            "meters": tuple(map(_figure, raw["meters"])),
+            **{name: _by_code(raw[name]) for name in ("xid_counts", "xid_timestamps_seconds")},
         }
     )

@@ -12,7 +12,7 @@ from typing import Final
 import pynvml as nv
 
 from burnmeter.sources.nvml.answers import NOT_THERE, Answer, Handle, field, grown
-from burnmeter.sources.nvml.questions import values
+from burnmeter.sources.nvml.questions import THROTTLED, values
 from burnmeter.sources.nvml.samples import Samples, Summary
 
 POWER_INSTANT: Final = 186
@@ -37,7 +37,6 @@ REASONS: Final = {
 
 ONLY_SAMPLED: Final = ("hardware_slowdown", "hardware_thermal", "power_brake")
 """Those of which the driver has no counter whose number is the same in every version."""
-THROTTLED: Final = "gpu_throttle_seconds_total"
 
 
 class Fast:

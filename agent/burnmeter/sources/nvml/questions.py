@@ -239,77 +239,53 @@ PCIE: Final = Plain(
 tells, and seldom. To be asked after all that might."""
 
 
-def groups() -> tuple[Fields, ...]:
-    """The groups of field values, new for each GPU: each forgets what its board lacks.
+THROTTLED: Final = "gpu_throttle_seconds_total"
+# Numbers and meanings of field values are nvml.h's (NVML_FI_DEV_*); all of these kept theirs over
+# the years. The newer counters of hardware slowdowns do not: 251 in one header is 269 in the next.
+CLOCKS: Final = (
+    FieldValue(82, "celsius", gauge("gpu_memory_temperature_celsius")),
+    # PERF_POLICY_*: nanoseconds in which clocks were held down, in steps of 0.1 s.
+    FieldValue(74, "nanoseconds", meter(THROTTLED, reason="power_cap")),
+    FieldValue(75, "nanoseconds", meter(THROTTLED, reason="software_thermal")),
+    FieldValue(76, "nanoseconds", meter(THROTTLED, reason="sync_boost")),
+    FieldValue(77, "nanoseconds", meter(THROTTLED, reason="board_limit")),
+    FieldValue(79, "nanoseconds", meter(THROTTLED, reason="reliability")),
+)
+SENT: Final = {"direction": "sent"}
+RECEIVED: Final = {"direction": "received"}
+LINKS: Final = (
+    # 0.2 to 0.4 ms each on one board, where the throughput took 21 ms.
+    FieldValue(197, "bytes", meter("gpu_pcie_bytes_total", **SENT), is_wide=True),
+    FieldValue(198, "bytes", meter("gpu_pcie_bytes_total", **RECEIVED), is_wide=True),
+    FieldValue(138, "kibibytes", meter("gpu_nvlink_bytes_total", **SENT), ALL_LINKS),
+    FieldValue(139, "kibibytes", meter("gpu_nvlink_bytes_total", **RECEIVED), ALL_LINKS),
+)
+HEALTH: Final = (
+    FieldValue(3, "none", meter("gpu_ecc_errors_total", error="corrected")),
+    FieldValue(4, "none", meter("gpu_ecc_errors_total", error="uncorrected")),
+    FieldValue(5, "none", gauge("gpu_ecc_lifetime_errors", error="corrected")),
+    FieldValue(6, "none", gauge("gpu_ecc_lifetime_errors", error="uncorrected")),
+    FieldValue(142, "none", gauge("gpu_remapped_rows", error="corrected")),
+    FieldValue(143, "none", gauge("gpu_remapped_rows", error="uncorrected")),
+    FieldValue(144, "none", gauge("gpu_row_remap_pending")),
+    FieldValue(145, "none", gauge("gpu_row_remap_failed")),
+    FieldValue(94, "none", meter("gpu_pcie_replays_total")),
+    FieldValue(230, "none", field("recovery_code")),
+)
+PAGES: Final = (
+    FieldValue(29, "none", gauge("gpu_retired_pages", error="corrected")),
+    FieldValue(30, "none", gauge("gpu_retired_pages", error="uncorrected")),
+    FieldValue(31, "none", gauge("gpu_page_retirement_pending")),
+)
+"""Of boards before Ampere; later ones remap rows instead."""
 
-    Numbers and meanings are nvml.h's (NVML_FI_DEV_*); all of these kept theirs over the years.
-    The newer counters of hardware slowdowns do not: 251 in one header is 269 in the next.
-    """
-    throttled = "gpu_throttle_seconds_total"
+
+def groups() -> tuple[Fields, ...]:
+    """The groups of field values, new for each GPU: each forgets what its board lacks."""
+    remapped = "gpu_remapped_rows{error=corrected}"
     return (
-        Fields(
-            "fields",
-            0.0,
-            (
-                FieldValue(82, "celsius", gauge("gpu_memory_temperature_celsius")),
-                # PERF_POLICY_*: nanoseconds in which clocks were held down, in steps of 0.1 s.
-                FieldValue(74, "nanoseconds", meter(throttled, reason="power_cap")),
-                FieldValue(75, "nanoseconds", meter(throttled, reason="software_thermal")),
-                FieldValue(76, "nanoseconds", meter(throttled, reason="sync_boost")),
-                FieldValue(77, "nanoseconds", meter(throttled, reason="board_limit")),
-                FieldValue(79, "nanoseconds", meter(throttled, reason="reliability")),
-            ),
-        ),
-        Fields(
-            "links",
-            0.0,
-            (
-                # 0.2 to 0.4 ms each on one board, where the throughput took 21 ms.
-                FieldValue(
-                    197, "bytes", meter("gpu_pcie_bytes_total", direction="sent"), is_wide=True
-                ),
-                FieldValue(
-                    198, "bytes", meter("gpu_pcie_bytes_total", direction="received"), is_wide=True
-                ),
-                FieldValue(
-                    138,
-                    "kibibytes",
-                    meter("gpu_nvlink_bytes_total", direction="sent"),
-                    ALL_LINKS,
-                ),
-                FieldValue(
-                    139,
-                    "kibibytes",
-                    meter("gpu_nvlink_bytes_total", direction="received"),
-                    ALL_LINKS,
-                ),
-            ),
-        ),
-        Fields(
-            "health",
-            HEALTH_SECONDS,
-            (
-                FieldValue(3, "none", meter("gpu_ecc_errors_total", error="corrected")),
-                FieldValue(4, "none", meter("gpu_ecc_errors_total", error="uncorrected")),
-                FieldValue(5, "none", gauge("gpu_ecc_lifetime_errors", error="corrected")),
-                FieldValue(6, "none", gauge("gpu_ecc_lifetime_errors", error="uncorrected")),
-                FieldValue(142, "none", gauge("gpu_remapped_rows", error="corrected")),
-                FieldValue(143, "none", gauge("gpu_remapped_rows", error="uncorrected")),
-                FieldValue(144, "none", gauge("gpu_row_remap_pending")),
-                FieldValue(145, "none", gauge("gpu_row_remap_failed")),
-                FieldValue(94, "none", meter("gpu_pcie_replays_total")),
-                FieldValue(230, "none", field("recovery_code")),
-            ),
-        ),
-        # Boards before Ampere retire pages; later ones remap rows instead.
-        Fields(
-            "pages",
-            HEALTH_SECONDS,
-            (
-                FieldValue(29, "none", gauge("gpu_retired_pages", error="corrected")),
-                FieldValue(30, "none", gauge("gpu_retired_pages", error="uncorrected")),
-                FieldValue(31, "none", gauge("gpu_page_retirement_pending")),
-            ),
-            only_without=("gpu_remapped_rows{error=corrected}",),
-        ),
+        Fields("fields", 0.0, CLOCKS),
+        Fields("links", 0.0, LINKS),
+        Fields("health", HEALTH_SECONDS, HEALTH),
+        Fields("pages", HEALTH_SECONDS, PAGES, only_without=(remapped,)),
     )

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from burnmeter.config import Gpus
 from burnmeter.model import Failure, Gpu, GpuReading
 from burnmeter.sources.nvml.reply import Roster, decoded
 
@@ -150,23 +151,21 @@ class NvmlSource:
 
     def __init__(
         self,
+        settings: Gpus = Gpus(),  # noqa: B008 - it is frozen
         *,
-        timeout_seconds: float = 2.0,
-        processes_every: int = 6,
         library_path: str | None = None,
-        samples_per_second: float = 10.0,
-        nvml_time_ratio: float = 0.02,
         start_seconds: float = 30.0,
         start: Callable[..., Child] = start_child,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._processes_every = processes_every
+        self._timeout_seconds = settings.timeout_seconds
+        self._processes_every = settings.processes_every
+        rate = settings.samples_per_second
+        self._sample_seconds = 1 / rate if rate > 0 else IDLE_SECONDS
+        self._time_ratio = settings.nvml_time_ratio
         self._library_path = library_path
         self._start_seconds = start_seconds
-        self._sample_seconds = 1 / samples_per_second if samples_per_second > 0 else IDLE_SECONDS
-        self._time_ratio = nvml_time_ratio
         self.tells_wait = True
         """Whether a failure says when it is tried again; who looks but once will not see it."""
         self._start, self._clock, self._wall_clock = start, clock, wall_clock

@@ -119,13 +119,17 @@ def target(name: str = "chat", **changes: Any) -> Target:
 
 
 def world(**changes: Any) -> World:
-    """One engine that answers, one GPU, no processes; `changes` are fields of World."""
+    """One engine that answers, one GPU, no processes; `changes` are fields of World.
+
+    GPUs are waited for as long as pages are: a busy machine may be late to start a thread.
+    """
     quiet: dict[str, Any] = {
         "gpus": Scripted(gpus),
         "processes": Scripted(processes),
         "pages": Pages({"chat": AFTER}),
         "find_targets": lambda _: (target(),),
         "own_cost": Cost(),
+        "gpu_wait_ratio": 1.0,
     }
     return World(**(quiet | changes))
 

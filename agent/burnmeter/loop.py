@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -34,6 +35,8 @@ from burnmeter.watch import Terms
 log = logging.getLogger("burnmeter")
 
 PROCESSES_EVERY_TICKS: Final = 2
+GPU_WAIT_RATIO: Final = 0.1
+"""The driver holds a tick up by this share of the interval at most; a late answer is the next's."""
 LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
 BEYOND: Final = {
@@ -91,6 +94,7 @@ class World:
     witness: Callable[[RawTick], object] = lambda _: None
     """Told of every tick what the sources brought, before anything is made of it."""
     is_simulated: bool = False
+    gpu_wait_ratio: float = GPU_WAIT_RATIO
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
 
@@ -100,7 +104,8 @@ class Background(Generic[R]):
 
     A read that hangs (a process in the kernel's hands can make /proc hang) costs one thread and
     yields a timeout at each tick until it ends; it is never started twice, and only the tick that
-    started it waits for it. The threads are daemons, so that no source can keep the agent from
+    started it waits for it. An answer that came too late for its tick stands in at the next one, if
+    that one's own is late too. The threads are daemons, so that no source can keep the agent from
     ending.
     """
 
@@ -117,11 +122,15 @@ class Background(Generic[R]):
         self._clock = clock
         self._answers: queue.SimpleQueue[R] = queue.SimpleQueue()
         self._asked_seconds: float | None = None
+        self._belated: R | None = None
         self._is_new = False
         self._is_closed = False
 
     def ask(self) -> None:
         """Begin a read, unless the last one has not ended."""
+        with suppress(queue.Empty):
+            self._belated = self._answers.get_nowait()
+            self._asked_seconds = None
         self._is_new = self._asked_seconds is None
         if self._is_new:
             self._asked_seconds = self._clock()
@@ -133,10 +142,13 @@ class Background(Generic[R]):
             # One that an earlier tick has waited for is not waited for again: others need the time.
             reading = self._answers.get(timeout=max(0.0, seconds) if self._is_new else 0.0)
         except queue.Empty:
+            belated, self._belated = self._belated, None
+            if belated is not None:
+                return belated
             since = self._clock() - (self._asked_seconds or 0.0)
             text = f"reading the {self._name} began {since:.1f} s ago and has not ended"
             return self._late(Failure("timeout", text), since)
-        self._asked_seconds = None
+        self._asked_seconds, self._belated = None, None
         return reading
 
     def close(self) -> None:
@@ -274,7 +286,8 @@ class Agent:
         pages = self.world.pages.read_all(due, began + allowed - self.world.monotonic())
         gpus = None
         if self._gpus:
-            gpus = self._gpus.take(began + allowed - self.world.monotonic())
+            waits = min(allowed, self.world.gpu_wait_ratio * self.config.interval_seconds)
+            gpus = self._gpus.take(began + waits - self.world.monotonic())
         raw = RawTick(
             began_seconds=began,
             at_seconds=self.world.monotonic(),

@@ -188,6 +188,7 @@ def replayed(replay: Replay, settings: Config | None = None) -> Iterator[Snapsho
         own_cost=replay,
         is_running=replay.is_running,
         is_simulated=header.is_simulated,
+        gpu_wait_ratio=REPLAY_SECONDS,
         monotonic=replay.monotonic,
         wall_clock=replay.wall_clock,
     )

@@ -3,10 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from burnmeter.model import Gpu, GpuProcess
-from tests.nvml import Clock, Node, Sources, build, failure, figures, read
+from tests.nvml import Clock, Node, Sources, build, figures, read
 
 # --- what a GPU says ---------------------------------------------------------------------------
 
@@ -251,114 +249,3 @@ def test_a_board_without_events_lists_xids_as_unsupported(
 
     assert gpu.unsupported == ("xid_counts",)
     assert gpu.power_watts is not None
-
-
-# --- a GPU that does not answer ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "words"),
-    [(15, "gone", "fell off the bus"), (16, "driver", "reset"), (999, "driver", "Unknown Error")],
-    ids=["lost", "reset_required", "unknown"],
-)
-def test_a_gpu_that_does_not_answer_fails_alone_and_comes_back(
-    error: int, kind: str, words: str, gpu_node: Node, gpu_source: Sources
-) -> None:
-    gpu_node.has(gpus=2)
-    reader = gpu_source()
-    read(reader)
-
-    gpu_node.fails(0, error)
-    lost, other = read(reader).gpus
-    gpu_node.fails(0, None)
-    back, _ = read(reader).gpus
-
-    assert lost.failure is not None
-    assert lost.failure.kind == kind
-    assert words in lost.failure.message
-    assert (lost.uuid, lost.name, lost.power_watts) == ("GPU-0", "NVIDIA H100 80GB HBM3", None)
-    assert lost.processes is None
-    assert (other.failure, other.temperature_celsius) == (None, 41.0)
-    assert (back.failure, back.power_watts) == (None, 312.5)
-
-
-def test_a_lost_gpu_that_cannot_say_its_uuid_keeps_its_identity(
-    gpu_node: Node, gpu_source: Sources
-) -> None:
-    gpu_node.has(gpus=2)
-    reader = gpu_source()
-    read(reader)
-
-    gpu_node.says({"0.error": 15})
-
-    lost, other = read(reader).gpus
-    assert (lost.uuid, lost.name) == ("GPU-0", "NVIDIA H100 80GB HBM3")
-    assert lost.failure is not None
-    assert other.failure is None
-
-
-def test_a_gpu_lost_before_it_was_ever_seen_is_reported_by_its_index(
-    gpu_node: Node, gpu_source: Sources
-) -> None:
-    gpu_node.has(gpus=2)
-    gpu_node.says({"1.error": 15})
-
-    seen, lost = read(gpu_source()).gpus
-
-    assert seen.failure is None
-    assert (lost.index, lost.uuid) == (1, "unknown-1")
-    assert lost.failure is not None
-
-
-def test_a_gpu_that_the_driver_lists_no_more_is_gone_not_forgotten(
-    gpu_node: Node, gpu_source: Sources
-) -> None:
-    gpu_node.has(gpus=2)
-    reader = gpu_source()
-    read(reader)
-
-    gpu_node.says({"gpus": 1})
-
-    _, gone = read(reader).gpus
-    assert gone.uuid == "GPU-1"
-    assert gone.failure is not None
-    assert gone.failure.kind == "gone"
-    assert "lists it no more" in gone.failure.message
-
-
-def test_while_a_gpu_is_lost_a_new_session_looks_for_it_each_minute(
-    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
-) -> None:
-    gpu_node.has(gpus=2)
-    gpu_node.says({"0.error": 15})
-    reader = gpu_source()
-    sessions = []
-
-    for _ in range(6):
-        read(reader)
-        sessions.append(gpu_node.calls().count("nvmlInitWithFlags -1"))
-        gpu_clock.passes(25)
-
-    assert sessions == [1, 0, 0, 0, 1, 0]
-
-
-def test_when_all_gpus_are_lost_nvml_is_initialised_anew(
-    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
-) -> None:
-    gpu_node.has(gpus=2)
-    reader = gpu_source()
-    read(reader)
-
-    gpu_node.says({"0.error": 15, "1.error": 15})
-    lost = read(reader)
-    waiting = failure(read(reader))
-    gpu_node.says({"0.error": None, "1.error": None})
-    gpu_clock.passes(1)
-    gpu_node.calls()
-    back = read(reader)
-
-    assert [gpu.failure is None for gpu in lost.gpus] == [False, False]
-    assert waiting.kind == "driver"
-    assert "no GPU answered" in waiting.message
-    assert [gpu.failure for gpu in back.gpus] == [None, None]
-    assert "nvmlInitWithFlags -1" in gpu_node.calls()

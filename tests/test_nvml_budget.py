@@ -1,12 +1,16 @@
 """How long the driver is asked: the allowance, what waits, and what its time went to."""
 
+import os
+import subprocess
+import sys
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnmeter.sources.nvml.budget import SAVED_SECONDS, Budget
+from burnmeter.sources.nvml.budget import EARLY_SECONDS, SAVED_SECONDS, Budget, Pace
 from burnmeter.sources.nvml.samples import Samples
 from tests.nvml import Node, Sources, figures, read
 
@@ -36,6 +40,50 @@ def test_a_clock_that_steps_back_earns_nothing() -> None:
     budget.earn(40.0)
 
     assert not budget.is_left
+
+
+def test_what_is_saved_is_no_more_than_that_of_half_a_minute() -> None:
+    budget, pace = Budget(0.5, 0.0), Pace(0.5, 0.0)
+
+    budget.earn(10_000.0)
+    budget.spend(0.5 * SAVED_SECONDS)
+    pace.earn(10_000.0)
+    pace.sampled(0.5 * EARLY_SECONDS + 0.001)
+
+    assert not budget.is_left
+    assert not pace.is_due
+
+
+@pytest.mark.parametrize(
+    ("sample_seconds", "list_seconds", "apart_seconds"),
+    [
+        # By hand: 0.02 less 0.11 / 30 is 1.63 %, in which 2 ms are earned in 0.12 s.
+        (0.002, 0.11, 0.2),
+        (0.004, 0.22, 0.4),
+        # All else takes more than there is: a quarter is left, in which 4 ms are earned in 0.8 s.
+        (0.004, 1.5, 0.9),
+        (0.0001, 0.11, 0.1),
+    ],
+    ids=["8 GPUs", "16 GPUs", "a slow driver", "a fast one"],
+)
+def test_samples_become_fewer_but_go_on_evenly_while_slow_questions_are_asked(
+    sample_seconds: float, list_seconds: float, apart_seconds: float
+) -> None:
+    """One a tenth of a second is wanted, and processes are listed every 30 s, for ten minutes."""
+    pace, sampled_seconds = Pace(0.02, 0.0), [0.0]
+    for tenth in range(6000):
+        if tenth % 300 == 0:
+            pace.asked(list_seconds)
+        pace.earn(tenth / 10)
+        if pace.is_due:
+            pace.sampled(sample_seconds)
+            sampled_seconds.append(tenth / 10)
+
+    gaps = [after - before for before, after in pairwise(sampled_seconds)]
+    earned_seconds = 600 + SAVED_SECONDS
+    left_seconds = max(0.02 * earned_seconds - 20 * list_seconds, 0.005 * earned_seconds)
+    assert max(gaps) <= apart_seconds + 1e-6
+    assert sample_seconds * len(gaps) <= left_seconds
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 700)), min_size=1))
@@ -124,6 +172,35 @@ def test_a_slow_answer_stands_until_it_is_due_again(gpu_node: Node, gpu_source: 
     assert figures(gpu)["gpu_ecc_errors_total{error=corrected}"] == 2.0
 
 
+OVERSPENT = """
+import pynvml as nv
+from burnmeter.sources.nvml.board import AT_LEAST_SECONDS, Board, Meter
+
+now = 1000.0
+meter = Meter(0.02, lambda: now, lambda place: None)
+meter.charge("procs", 1000.0)
+nv.nvmlInit()
+board = Board("GPU-0", "a GPU", 9, meter)
+handle = nv.nvmlDeviceGetHandleByIndex(0)
+for seconds in (0.0, AT_LEAST_SECONDS - 1, 1.0, 1.0):
+    now += seconds
+    row = {}
+    board.fill(row, handle, with_processes=False)
+    print("gpu_ecc_errors_total" in str(row["meter"]))
+"""
+
+
+def test_what_was_never_asked_is_asked_although_no_time_is_ever_left(gpu_node: Node) -> None:
+    """So is what a GPU seen or divided anew would be asked, on a node whose driver is slow."""
+    gpu_node.has(gpus=1)
+    environment = os.environ | {"LD_LIBRARY_PATH": gpu_node.library_path}
+    command = [sys.executable, "-c", OVERSPENT]
+
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+
+    assert told.stdout.split() == ["False", "False", "True", "True"]
+
+
 def test_time_inside_the_driver_is_told_by_what_was_asked_and_only_grows(
     gpu_node: Node, gpu_source: Sources
 ) -> None:
@@ -150,5 +227,5 @@ def test_samples_are_skipped_when_the_driver_is_slow(gpu_node: Node, gpu_source:
 
     time.sleep(1.5)
 
-    # 0.3 s are saved up at first, which 6 samples use up; 75 would have been due.
+    # Each takes what is earned in 5 s; 75 would have been due.
     assert gpu_node.calls().count("nvmlDeviceGetUtilizationRates 0") < 15

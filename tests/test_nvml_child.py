@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from burnmeter.model import Failure
-from burnmeter.sources.nvml.source import REPLY_BYTES, STUCK_CHILDREN, start_child
-from tests.nvml import PATIENCE_SECONDS, Clock, Node, Sources, failure, read
+from burnmeter.sources.nvml.source import REPLY_BYTES, SKIP_SECONDS, STUCK_CHILDREN, start_child
+from tests.nvml import PATIENCE_SECONDS, UUID, Clock, Node, Sources, failure, read
 
 Child = subprocess.Popen[bytes]
 
@@ -185,11 +185,27 @@ def test_a_list_of_processes_that_hangs_does_not_hang_each_time(
     assert [(r.failure, r.gpus[0].power_watts is None) for r in without] == [(None, False)] * 2
 
 
+def test_a_list_that_hangs_is_not_asked_early_for_gpus_that_are_new(
+    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
+) -> None:
+    gpu_node.has(gpus=1)
+    gpu_node.says({"hang": "nvmlDeviceGetComputeRunningProcesses_v3"})
+    reader = gpu_source(timeout_seconds=1.0, processes_every=9)
+
+    hung = read(reader)
+    while hung.failure is None or "it was at" not in hung.failure.message:
+        gpu_clock.passes(1)
+        hung = read(reader)
+    gpu_clock.passes(30)
+
+    assert [read(reader).failure for _ in range(8)] == [None] * 8
+
+
 def test_a_crash_is_named_and_restarts_wait_longer_each_time(
     gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
 ) -> None:
     gpu_node.has(gpus=1)
-    gpu_node.says({"segfault": "nvmlDeviceGetPowerUsage"})
+    gpu_node.says({"segfault": "nvmlDeviceGetCount_v2"})
     reader = gpu_source()
     messages = []
 
@@ -201,12 +217,86 @@ def test_a_crash_is_named_and_restarts_wait_longer_each_time(
     gpu_node.says({"segfault": None})
     gpu_clock.passes(30)
     assert read(reader).failure is None
-    gpu_node.says({"segfault": "nvmlDeviceGetPowerUsage"})
+    gpu_node.says({"segfault": "nvmlDeviceGetCount_v2"})
     messages.append(failure(read(reader)).message)
 
     waits = [1, 2, 5, 10, 30, 30, 1]
     died = "the NVML reader died of SIGSEGV"
     assert messages == [f"{died}; it starts again in {wait} s" for wait in waits]
+
+
+@pytest.mark.parametrize(
+    ("how", "function", "lacks"),
+    [
+        ("segfault", "nvmlDeviceGetTemperature", {"temperature_celsius"}),
+        ("hang", "nvmlDeviceGetTemperature", {"temperature_celsius"}),
+        ("segfault", "nvmlDeviceGetUtilizationRates", {"utilisation_ratio", "power_watts"}),
+        ("segfault", "nvmlDeviceGetComputeRunningProcesses_v3", {"processes"}),
+        ("segfault", "nvmlGpmSampleGet", {"gpu_sm_active_ratio"}),
+    ],
+)
+def test_what_two_readers_in_a_row_die_of_at_one_gpu_is_not_asked_for_five_minutes(
+    how: str, function: str, lacks: set[str], gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
+) -> None:
+    gpu_node.has(gpus=2)
+    reader = gpu_source(timeout_seconds=1.0, processes_every=1)
+    read(reader)
+
+    gpu_node.says({how: f"{function} 1"})
+    deaths = []
+    for wait in (1, 2):
+        deaths.append(read(reader).failure)
+        gpu_clock.passes(wait)
+    well, sore = read(reader).gpus
+    gpu_clock.passes(SKIP_SECONDS)
+    deaths.append(read(reader).failure)
+    gpu_clock.passes(1)
+    again = read(reader).gpus
+    gpu_node.says({how: None})
+    gpu_clock.passes(SKIP_SECONDS)
+    mended = read(reader).gpus
+
+    assert None not in deaths
+    assert (well.failure, sore.failure, again[1].failure) == (None, None, None)
+    assert well.unsupported == ()
+    assert lacks <= set(sore.unsupported)
+    assert sore.unsupported == again[1].unsupported
+    assert sore.processes is None or "processes" not in lacks
+    assert sore.memory_used_bytes == 42e9
+    assert mended[1].unsupported == ()
+
+
+def test_a_gpu_whose_handle_kills_readers_fails_alone(
+    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
+) -> None:
+    gpu_node.has(gpus=2)
+    reader = gpu_source()
+    read(reader)
+
+    gpu_node.says({"segfault": f"{UUID} 1"})
+    for wait in (1, 2):
+        failure(read(reader))
+        gpu_clock.passes(wait)
+    well, sore = read(reader).gpus
+
+    assert well.failure is None
+    assert sore.uuid == "GPU-1"
+    assert sore.failure is not None
+    assert "hangs or dies when it looks for this GPU" in sore.failure.message
+
+
+def test_two_deaths_with_an_answer_in_between_are_not_in_a_row(
+    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
+) -> None:
+    gpu_node.has(gpus=2)
+    reader = gpu_source()
+
+    for _ in range(3):
+        gpu_node.says({"segfault": "nvmlDeviceGetTemperature 1"})
+        failure(read(reader))
+        gpu_node.says({"segfault": None})
+        gpu_clock.passes(1)
+        assert read(reader).gpus[1].unsupported == ()
 
 
 # --- a child that misbehaves -------------------------------------------------------------------

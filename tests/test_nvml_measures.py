@@ -206,6 +206,21 @@ def test_the_integrals_of_samples_only_grow_also_over_a_crash(
     assert 0.1 < figures(before)[busy] <= figures(after)[busy]
 
 
+def test_where_only_readings_sample_their_integral_grows_all_the_same(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    """The two are 2.5 s apart, which would be a gap if there should have been more between."""
+    gpu_node.has(gpus=1)
+    gpu_node.says({"0.utilisation": 40})
+    reader = gpu_source(samples_per_second=0, **QUICK)
+    read(reader)
+
+    time.sleep(2.5)
+    (gpu,) = read(reader).gpus
+
+    assert figures(gpu)["gpu_utilised_seconds_total"] == pytest.approx(0.4 * 2.5, rel=0.3)
+
+
 def test_a_slowdown_of_the_hardware_is_sampled_into_seconds(
     gpu_node: Node, gpu_source: Sources
 ) -> None:
@@ -220,6 +235,107 @@ def test_a_slowdown_of_the_hardware_is_sampled_into_seconds(
     assert 0.2 < found["gpu_throttle_seconds_total{reason=hardware_thermal}"] < 3
     assert found["gpu_throttle_seconds_total{reason=power_brake}"] == 0.0
     assert found["gpu_throttle_seconds_total{reason=power_cap}"] == 5.0  # The driver's own count.
+
+
+def test_clocks_were_held_until_a_sample_by_what_held_them_at_the_sample_before(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    gpu_node.says({"0.reasons": 0x40})
+    reader = gpu_source(samples_per_second=0, **QUICK)
+    read(reader)
+
+    time.sleep(0.2)
+    gpu_node.says({"0.reasons": 0x80})
+    found = figures(read(reader).gpus[0])
+
+    assert found["gpu_throttle_seconds_total{reason=hardware_thermal}"] >= 0.2
+    assert found["gpu_throttle_seconds_total{reason=power_brake}"] == 0.0
+
+
+@pytest.mark.parametrize("error", [999, 4], ids=["unknown", "no_permission"])
+def test_power_and_reasons_are_sampled_although_utilisation_fails(
+    error: int, gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    gpu_node.says({"0.error.nvmlDeviceGetUtilizationRates": error, "0.reasons": 0x40})
+    reader = gpu_source(samples_per_second=50, **QUICK)
+    read(reader)
+
+    time.sleep(0.3)
+    (failing,) = read(reader).gpus
+    gpu_node.says({"0.error.nvmlDeviceGetUtilizationRates": None})
+    (mended,) = read(reader).gpus
+
+    assert (failing.utilisation_ratio, failing.power_max_watts) == (None, 312.5)
+    assert (failing.unsupported, failing.failure) == ((), None)
+    assert failing.power_joules is not None
+    assert 0.2 * 312.5 < failing.power_joules < 3 * 312.5
+    assert figures(failing)["gpu_throttle_seconds_total{reason=hardware_thermal}"] > 0.2
+    assert mended.utilisation_ratio == 0.5
+
+
+def test_a_utilisation_above_all_of_the_time_is_no_sample(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=2)
+    gpu_node.says({"0.utilisation": 255, "1.utilisation": 100})
+    reader = gpu_source(samples_per_second=50, **QUICK)
+
+    impossible, full = read(reader).gpus
+    gpu_node.says({"0.utilisation": 30})
+    time.sleep(0.2)
+    read(reader)
+    gpu_node.says({"0.utilisation": 101})
+    time.sleep(0.2)
+    gpu_node.says({"0.utilisation": 30})
+    mixed = read(reader).gpus[0]
+
+    assert (impossible.utilisation_ratio, impossible.utilisation_max_ratio) == (None, None)
+    assert (impossible.unsupported, impossible.power_max_watts) == ((), 312.5)
+    assert full.utilisation_ratio == 1.0
+    assert (mixed.utilisation_max_ratio, mixed.utilisation_ratio) == (0.3, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [f"{2**64 - 5_000} 4", "18446744073709551615", "4294967295 1"],
+    ids=["negative", "not_available_in_64_bits", "not_available_in_32_bits"],
+)
+def test_a_power_that_cannot_be_is_no_sample_and_no_energy(
+    said: str, gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    gpu_node.says({"0.field.186": said})
+    reader = gpu_source(samples_per_second=50, **QUICK)
+
+    (impossible,) = read(reader).gpus
+    gpu_node.says({"0.field.186": 400_000})
+    read(reader)
+    time.sleep(0.2)
+    (possible,) = read(reader).gpus
+
+    assert (impossible.power_watts, impossible.power_min_watts) == (None, None)
+    assert impossible.utilisation_ratio == 0.5
+    assert (possible.power_watts, possible.power_max_watts) == (pytest.approx(400.0), 400.0)
+    assert possible.power_joules is not None
+    assert 0 < possible.power_joules < 5 * 400
+
+
+def test_a_gpu_that_is_lost_is_not_asked_the_rest_of_a_sample(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    reader = gpu_source(**QUICK)
+    read(reader)
+
+    gpu_node.says({"0.error.nvmlDeviceGetUtilizationRates": 15})
+    gpu_node.calls()
+    read(reader)
+
+    calls = gpu_node.calls()
+    assert "nvmlDeviceGetUtilizationRates 0" in calls
+    assert "nvmlDeviceGetPowerUsage 0" not in calls
 
 
 def test_power_is_asked_as_it_is_now_where_the_board_can_tell(

@@ -2,10 +2,22 @@
 
 import time
 
+import pytest
+
 from burnmeter.model import GpuInstance, GpuProcess
-from tests.nvml import Node, Sources, figures, read
+from tests.nvml import Clock, Node, Sources, figures, read
 
 QUICK = {"nvml_time_ratio": 1.0, "processes_every": 1}
+
+INSTANCE = {
+    "uuid": "MIG-c",
+    "name": "another",
+    "gi": 3,
+    "ci": 3,
+    "slices": 2,
+    "memory_used": 0,
+    "memory_total": 12_000_000_000,
+}
 
 
 def divide(node: Node, gpu: int) -> None:
@@ -67,6 +79,50 @@ def test_each_instance_has_its_share_memory_and_processes(
     assert "utilisation_ratio" in divided.unsupported
 
 
+def test_shares_are_of_the_slices_that_the_board_has(gpu_node: Node, gpu_source: Sources) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    gpu_node.says({"0.name": "NVIDIA A30", "0.mig": 4, "0.mig0.slices": 1, "0.mig4.uuid": None})
+    gpu_node.says({f"0.mig1.{key}": value for key, value in INSTANCE.items()})
+
+    (gpu,) = read(gpu_source(**QUICK)).gpus
+
+    assert [one.compute_ratio for one in gpu.instances or ()] == [1 / 4, 2 / 4]
+
+
+def test_compute_instances_within_one_gpu_instance_are_told_apart(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    gpu_node.says({"0.mig0.gi": 0, "0.compute": ["71 1000 0 0", "72 2000 0 3"]})
+    gpu_node.says({f"0.mig1.{key}": value for key, value in (INSTANCE | {"gi": 0}).items()})
+
+    (gpu,) = read(gpu_source(**QUICK)).gpus
+
+    assert [(one.pid, one.instance) for one in gpu.processes or ()] == [
+        (71, "MIG-a"),
+        (72, "MIG-c"),
+    ]
+
+
+def test_a_process_on_no_instance_is_not_one_on_an_instance_that_is_half_known(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    unknown = 2**32 - 1
+    gpu_node.says({"0.compute": ["71 1000", f"71 500 2 {unknown}", f"71 30 {unknown} 0"]})
+
+    (gpu,) = read(gpu_source(**QUICK)).gpus
+
+    assert [(one.memory_bytes, one.instance) for one in gpu.processes or ()] == [
+        (1000.0, None),
+        (500.0, None),
+        (30.0, None),
+    ]
+
+
 def test_each_instance_has_a_profile_of_its_own(gpu_node: Node, gpu_source: Sources) -> None:
     gpu_node.has(gpus=1)
     divide(gpu_node, 0)
@@ -108,6 +164,114 @@ def test_an_instance_that_is_being_taken_away_is_left_out(
 
     assert gpu.instances is not None
     assert [instance.uuid for instance in gpu.instances] == ["MIG-a"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlDeviceGetMigMode",
+        "nvmlDeviceGetMaxMigDeviceCount",
+        "nvmlDeviceGetMigDeviceHandleByIndex",
+        "nvmlDeviceGetAttributes_v2",
+    ],
+)
+def test_a_gpu_stays_divided_as_it_was_while_the_driver_cannot_tell(
+    function: str, gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    reader = gpu_source(**QUICK)
+    (before,) = read(reader).gpus
+
+    gpu_node.says({f"0.error.{function}": 999})
+    (unknown,) = read(reader).gpus
+    gpu_node.says({f"0.error.{function}": None})
+    (after,) = read(reader).gpus
+
+    assert before.instances is not None
+    assert before.instances == unknown.instances == after.instances
+    assert before.processes == unknown.processes
+    assert (unknown.failure, unknown.unsupported) == (None, before.unsupported)
+
+
+def test_a_new_reader_that_cannot_tell_at_first_does_not_make_a_gpu_whole(
+    gpu_node: Node, gpu_source: Sources, gpu_clock: Clock
+) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    reader = gpu_source(nvml_time_ratio=1.0, processes_every=100)
+    (before,) = read(reader).gpus
+
+    gpu_node.says({"segfault": "nvmlDeviceGetTemperature"})
+    read(reader)
+    gpu_node.says({"segfault": None, "0.error.nvmlDeviceGetMigMode": 999})
+    gpu_clock.passes(1)
+    (unknown,) = read(reader).gpus
+    gpu_node.says({"0.error.nvmlDeviceGetMigMode": None})
+    for _ in range(3):
+        time.sleep(0.11)
+        (known,) = read(reader).gpus
+    gpu_node.says({"0.mig": 0})
+    (whole,) = read(reader).gpus
+
+    assert before.instances is not None
+    assert unknown.instances == known.instances == before.instances
+    assert known.processes == before.processes
+    assert figures(known)["gpu_sm_active_ratio{mig=MIG-a}"] == 0.8
+    assert whole.instances is None
+
+
+def test_a_gpu_that_is_divided_anew_has_its_processes_listed_by_the_next_reading(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    reader = gpu_source(nvml_time_ratio=1.0, processes_every=100)
+    read(reader)
+
+    gpu_node.says({"0.mig4.uuid": "MIG-c", "0.compute": ["73 10 5 0"]})
+    read(reader)
+    (gpu,) = read(reader).gpus
+
+    assert gpu.processes == (GpuProcess(pid=73, memory_bytes=10.0, instance="MIG-c"),)
+
+
+def test_a_figure_goes_on_where_it_was_when_the_driver_begins_or_ceases_to_count_it(
+    gpu_node: Node, gpu_source: Sources
+) -> None:
+    """While it is divided the board has no such counter, so that it is sampled."""
+    gpu_node.has(gpus=1)
+    divide(gpu_node, 0)
+    gpu_node.says({"0.field.74": None, "0.reasons": 0x04})
+    reader = gpu_source(**QUICK)
+    capped = "gpu_throttle_seconds_total{reason=power_cap}"
+
+    read(reader)
+    time.sleep(0.2)
+    (divided,) = read(reader).gpus
+    gpu_node.says({"0.mig": 0, "0.field.74": 9_000_000_000})
+    for _ in range(2):
+        read(reader)
+    (first,) = read(reader).gpus
+    gpu_node.says({"0.field.74": 11_500_000_000, "0.reasons": 0})
+    (whole,) = read(reader).gpus
+    gpu_node.says({"0.field.74": 500_000_000})  # The driver was loaded anew.
+    (reloaded,) = read(reader).gpus
+    gpu_node.says({"0.mig": 7, "0.field.74": None})
+    for _ in range(3):
+        read(reader)
+    (divided_again,) = read(reader).gpus
+
+    sampled = figures(divided)[capped]
+    assert 0.1 < sampled < 3
+    assert sampled <= figures(first)[capped] < sampled + 1
+    assert figures(whole)[capped] == pytest.approx(figures(first)[capped] + 2.5)
+    assert figures(reloaded)[capped] == pytest.approx(figures(whole)[capped] + 0.5)
+    assert figures(divided_again)[capped] == figures(reloaded)[capped]
+    for gpu in (divided, first, whole, divided_again):
+        assert [one[:2] for one in gpu.meters].count(
+            (capped.split("{")[0], (("reason", "power_cap"),))
+        ) == 1
 
 
 # --- several processes on one GPU --------------------------------------------------------------

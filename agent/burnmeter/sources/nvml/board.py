@@ -5,7 +5,7 @@ own. What can wait is asked when it is due and the budget allows, and its last a
 then. Surprising: errors are the GPU's failure only if nothing at all was answered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import pynvml as nv
@@ -18,8 +18,8 @@ from burnmeter.sources.nvml.answers import (
     Handle,
     Question,
 )
-from burnmeter.sources.nvml.budget import Budget
-from burnmeter.sources.nvml.fast import Fast
+from burnmeter.sources.nvml.budget import Budget, Pace
+from burnmeter.sources.nvml.fast import SAMPLED, Fast
 from burnmeter.sources.nvml.gpm import RATES, Gpm
 from burnmeter.sources.nvml.mig import Mig
 from burnmeter.sources.nvml.processes import Processes, Sharing
@@ -28,15 +28,26 @@ from burnmeter.sources.nvml.words import gpu_failure
 
 AT_LEAST_SECONDS: Final = 300.0
 """However little time is left, a question that can wait is asked this often."""
+SAMPLES: Final = "samples"
 
 
 class Meter:
     """The driver's time: what it was spent on, how much is left, and what was put off."""
 
     def __init__(
-        self, budget: Budget, clock: Callable[[], float], at: Callable[[str], None]
+        self,
+        ratio: float,
+        clock: Callable[[], float],
+        at: Callable[[str], None],
+        sample_seconds: float = 0.0,
+        skipped: Collection[str] = (),
     ) -> None:
-        self.budget, self.clock, self.at = budget, clock, at
+        self.budget, self._pace = Budget(ratio, clock()), Pace(ratio, clock())
+        self.clock, self.at = clock, at
+        self.sample_seconds = sample_seconds
+        """Between two samples, if there is time."""
+        self.skipped = skipped
+        """Places at which readers before this one hung or died."""
         self.seconds: dict[str, float] = {}
         self.put_off = 0
 
@@ -52,6 +63,8 @@ class Meter:
     def charge(self, word: str, seconds: float) -> None:
         """So long was the driver asked for this."""
         self.budget.spend(seconds)
+        spend = self._pace.sampled if word == SAMPLES else self._pace.asked
+        spend(seconds)
         self.seconds[word] = self.seconds.get(word, 0.0) + seconds
 
     def is_left(self) -> bool:
@@ -60,6 +73,13 @@ class Meter:
         if not self.budget.is_left:
             self.put_off += 1
         return self.budget.is_left
+
+    def may_sample(self) -> bool:
+        """Whether fast samples may be taken; counts those that may not."""
+        self._pace.earn(self.clock())
+        if not self._pace.is_due:
+            self.put_off += 1
+        return self._pace.is_due
 
 
 class Board:
@@ -73,8 +93,9 @@ class Board:
 
     def _begin(self) -> None:
         """Nothing is known of what it lacks."""
+        self._is_first = True
         self._mig, self._processes = Mig(), Processes()
-        self._fast = Fast(self.name, self._architecture)
+        self._fast = Fast(self.name, self._architecture, self._meter.sample_seconds)
         # Last the GPM: under driver 535 what came after it was once seen to fail.
         last: list[Question] = [Sharing(self._processes), Gpm(self._mig), PCIE]
         self._questions: list[Question] = [*PLAIN, *groups(), *last]
@@ -83,6 +104,9 @@ class Board:
 
     def sample(self, handle: Handle) -> None:
         """One fast sample. A GPU that does not answer is found out by the next reading."""
+        if f"gpu {self.index} {SAMPLES}" in self._meter.skipped:
+            self._fast.lacks.update(SAMPLED)
+            return
         self._meter.at(f"gpu {self.index} samples")
         began = self._meter.clock()
         try:
@@ -90,14 +114,14 @@ class Board:
         except nv.NVMLError:
             return
         finally:
-            self._meter.charge("samples", self._meter.clock() - began)
+            self._meter.charge(SAMPLES, self._meter.clock() - began)
 
     def fill(self, row: dict[str, Any], handle: Handle, *, with_processes: bool) -> None:
         """Put all answers into `row`. Raises NVMLError only where NVML must begin anew."""
         errors: list[nv.NVMLError] = []
         answers: list[Answer] = []
         has_answer = False
-        was_on = self._mig.is_on
+        was_on, is_first = self._mig.is_on, self._is_first
         for question in self._wanted(with_processes=with_processes):
             try:
                 answer = self._ask(question, handle)
@@ -125,9 +149,9 @@ class Board:
         answers.append(self._fast.take(self.lacks))
         _merge(row, [*answers, *self._standing.values()])
         row["unsupported"] = self._unsupported(row)
-        if (
-            was_on is not None and self._mig.is_on != was_on
-        ):  # Another division, other questions that it answers.
+        self._is_first = False
+        if not is_first and self._mig.is_on != was_on:
+            # Another division, other questions that it answers.
             self.lacks.clear()
             self._begin()
 
@@ -135,6 +159,9 @@ class Board:
         """What is to be asked now, in order; what comes later may depend on what came before."""
         processes = (self._processes,) if with_processes else ()
         for question in (self._mig, *processes, *self._questions):
+            if f"gpu {self.index} {question.word}" in self._meter.skipped:
+                self.lacks.update(question.titles)
+                continue
             if all(title in self.lacks for title in question.titles):
                 continue
             if question.every_seconds <= 0 or self._may_ask(question):
@@ -144,11 +171,10 @@ class Board:
     def _may_ask(self, question: Question) -> bool:
         """Whether what can wait is due now, and there is time for it."""
         now = self._meter.clock()
-        due = self._due_seconds.get(question.word, -AT_LEAST_SECONDS)
+        due = self._due_seconds.setdefault(question.word, now)
         if now < due:
             return False
-        is_overdue = question.word in self._due_seconds and now >= due + AT_LEAST_SECONDS
-        if not is_overdue and not self._meter.is_left():
+        if now < due + AT_LEAST_SECONDS and not self._meter.is_left():
             return False
         self._due_seconds[question.word] = now + question.every_seconds
         return True

@@ -14,14 +14,14 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Collection
 from typing import Any, Final, TextIO
 
 import pynvml as nv
 
 from burnmeter.sources.nvml.answers import NO_ANSWER, START_ANEW, Handle
 from burnmeter.sources.nvml.board import Board, Meter
-from burnmeter.sources.nvml.budget import Budget
-from burnmeter.sources.nvml.words import failure, gpu_failure
+from burnmeter.sources.nvml.words import NO_HANDLE, failure, gpu_failure
 
 EVENTS_AT_ONCE: Final = 64
 LISTED_SECONDS: Final = 30.0
@@ -31,10 +31,12 @@ LISTED_SECONDS: Final = 30.0
 class Reader:
     """An initialised NVML and what this process has learnt about its GPUs."""
 
-    def __init__(self, *, time_ratio: float) -> None:
+    def __init__(
+        self, *, sample_seconds: float, time_ratio: float, skipped: Collection[str]
+    ) -> None:
         at("init")
         nv.nvmlInit()
-        self.meter = Meter(Budget(time_ratio, time.monotonic()), time.monotonic, at)
+        self.meter = Meter(time_ratio, time.monotonic, at, sample_seconds, skipped)
         self._boards: dict[str, Board] = {}
         self._handles: list[tuple[dict[str, Any], Handle | None]] = []
         self._listed_seconds = -LISTED_SECONDS
@@ -55,7 +57,7 @@ class Reader:
 
     def sample(self) -> None:
         """One fast sample of every GPU, if there is time for it; and the XIDs up to now."""
-        if self._handles and self.meter.is_left():
+        if self._handles and self.meter.may_sample():
             for row, handle in self._handles:
                 if handle is not None:
                     self._boards[row["uuid"]].sample(handle)
@@ -93,7 +95,11 @@ class Reader:
     def _handle(self, index: int) -> tuple[dict[str, Any], Handle | None]:
         """What is known of a GPU, and its handle; none if it does not say who it is."""
         row: dict[str, Any] = {"index": index, "uuid": None, "name": None, "failure": None}
-        at(f"gpu {index} handle")
+        place = f"gpu {index} handle"
+        if place in self.meter.skipped:
+            row["failure"] = "driver", NO_HANDLE
+            return row, None
+        at(place)
         try:
             handle = nv.nvmlDeviceGetHandleByIndex(index)
             row["uuid"] = nv.nvmlDeviceGetUUID(handle)
@@ -197,14 +203,16 @@ def serve(reader: Reader, sample_seconds: float, answers: TextIO) -> None:
 def main() -> None:
     """Greet with the driver's version, then answer each request until one cannot be answered.
 
-    Arguments: seconds between two fast samples, and the share of time the driver may be asked.
+    Arguments: seconds between two fast samples, the share of time the driver may be asked, and
+    what is not to be asked, as `at` says it.
     """
     sample_seconds, time_ratio = map(float, sys.argv[1:3])
+    skipped = frozenset(sys.argv[3:])
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="ascii")
     os.dup2(2, 1)  # Whatever a library prints goes to stderr, not between our lines.
     threading.Thread(target=leave_with_parent, daemon=True).start()
     try:
-        reader = Reader(time_ratio=time_ratio)
+        reader = Reader(sample_seconds=sample_seconds, time_ratio=time_ratio, skipped=skipped)
         answers.write(json.dumps({"driver_version": reader.driver_version()}) + "\n")
         serve(reader, sample_seconds, answers)
     except nv.NVMLError as error:

@@ -6,12 +6,22 @@ least, the greatest and the integral of these samples. Surprising: power is aske
 Ampere (not on the A100), which would smooth away what the samples are for, and can take 3 ms.
 """
 
+import math
 from collections.abc import Collection
 from typing import Final
 
 import pynvml as nv
 
-from burnmeter.sources.nvml.answers import NOT_THERE, Answer, Handle, field, grown
+from burnmeter.sources.nvml.answers import (
+    NO_ANSWER,
+    NOT_AVAILABLE,
+    NOT_THERE,
+    START_ANEW,
+    Answer,
+    Handle,
+    field,
+    grown,
+)
 from burnmeter.sources.nvml.questions import THROTTLED, values
 from burnmeter.sources.nvml.samples import Samples, Summary
 
@@ -23,6 +33,10 @@ GA100: Final = ("A100", "A30", "A800")
 """Boards with that chip, by name."""
 GAP_SECONDS: Final = 2.0
 """Samples further apart are not joined: something else held the driver."""
+FULL_PERCENT: Final = 100
+"""Drivers were seen to say 255 or more, which is no utilisation."""
+LONGEST_GAP_SECONDS: Final = 600.0
+"""Nor are these, however seldom samples are wanted: twice the longest interval."""
 
 REASONS: Final = {
     0x04: "power_cap",
@@ -34,7 +48,8 @@ REASONS: Final = {
 }
 """nvmlClocksEventReason*: what holds clocks down. Idle clocks or a set clock are no fault."""
 
-
+SAMPLED: Final = ("utilisation_ratio", "power_watts", THROTTLED)
+"""What a sample asks for."""
 ONLY_SAMPLED: Final = ("hardware_slowdown", "hardware_thermal", "power_brake")
 """Those of which the driver has no counter whose number is the same in every version."""
 
@@ -42,8 +57,10 @@ ONLY_SAMPLED: Final = ("hardware_slowdown", "hardware_thermal", "power_brake")
 class Fast:
     """One GPU's samples since the last reading."""
 
-    def __init__(self, name: str, architecture: int) -> None:
-        self._usage, self._power = Samples(GAP_SECONDS), Samples(GAP_SECONDS)
+    def __init__(self, name: str, architecture: int, wanted_seconds: float = 0.0) -> None:
+        """`wanted_seconds`: between two samples, if there is time."""
+        self._gap_seconds = min(max(GAP_SECONDS, 2 * wanted_seconds), LONGEST_GAP_SECONDS)
+        self._usage, self._power = Samples(self._gap_seconds), Samples(self._gap_seconds)
         self._is_instant = True
         self._averaged_seconds = window_seconds(name, architecture)
         self._held: tuple[float, int] | None = None
@@ -51,19 +68,20 @@ class Fast:
         self.lacks: set[str] = set()
 
     def sample(self, handle: Handle, now_seconds: float) -> None:
-        """One sample of each. Raises NVMLError; what the board lacks is not asked again."""
-        for name, ask in (
-            ("utilisation_ratio", self._ask_usage),
-            ("power_watts", self._ask_power),
-            (THROTTLED, self._ask_reasons),
-        ):
+        """One sample of each, whatever becomes of the others. Raises NVMLError if asking is futile.
+
+        What the board lacks is not asked again.
+        """
+        asks = (self._ask_usage, self._ask_power, self._ask_reasons)
+        for name, ask in zip(SAMPLED, asks, strict=True):
             if name not in self.lacks:
                 try:
                     ask(handle, now_seconds)
                 except nv.NVMLError as error:
-                    if error.value not in NOT_THERE:
+                    if error.value in START_ANEW | NO_ANSWER:
                         raise
-                    self.lacks.add(name)
+                    if error.value in NOT_THERE:
+                        self.lacks.add(name)
 
     def take(self, lacks: Collection[str]) -> Answer:
         """What the samples come to. `lacks`: reasons that no counter of the driver's has."""
@@ -85,7 +103,9 @@ class Fast:
         return answer
 
     def _ask_usage(self, handle: Handle, now_seconds: float) -> None:
-        self._usage.add(now_seconds, float(nv.nvmlDeviceGetUtilizationRates(handle).gpu))
+        percent = float(nv.nvmlDeviceGetUtilizationRates(handle).gpu)
+        if 0 <= percent <= FULL_PERCENT:
+            self._usage.add(now_seconds, percent)
 
     def _ask_power(self, handle: Handle, now_seconds: float) -> None:
         if self._is_instant:
@@ -94,17 +114,22 @@ class Fast:
             except nv.NVMLError as error:
                 found = error
             if not isinstance(found, nv.NVMLError):
-                self._power.add(now_seconds, found.number)
+                self._add_power(now_seconds, found.number)
                 return
             if found.value not in NOT_THERE:
                 raise found
             self._is_instant = False
-        self._power.add(now_seconds, float(nv.nvmlDeviceGetPowerUsage(handle)))
+        self._add_power(now_seconds, float(nv.nvmlDeviceGetPowerUsage(handle)))
+
+    def _add_power(self, now_seconds: float, milliwatts: float) -> None:
+        """None is negative, without end or the mark of what is not available."""
+        if 0 <= milliwatts < math.inf and milliwatts not in NOT_AVAILABLE:
+            self._power.add(now_seconds, milliwatts)
 
     def _ask_reasons(self, handle: Handle, now_seconds: float) -> None:
         """What held the clocks at the sample before held them until now."""
         bits = reasons(handle)
-        if self._held is not None and 0 < now_seconds - self._held[0] <= GAP_SECONDS:
+        if self._held is not None and 0 < now_seconds - self._held[0] <= self._gap_seconds:
             for bit, reason in REASONS.items():
                 if self._held[1] & bit:
                     so_far = self._held_seconds.get(reason, 0.0)

@@ -13,10 +13,10 @@ import pynvml as nv
 
 from burnmeter.sources.nvml.answers import NOT_THERE, Answer, Handle
 
-NO_INSTANCE: Final = 2**32 - 1
-"""Both ids of a process that is on no MIG instance."""
 Ids = tuple[int, int]
 """Of the GPU instance and of the compute instance."""
+NO_INSTANCE: Final = 2**32 - 1, 2**32 - 1
+"""Ids of a process that is on no MIG instance."""
 
 
 class Holder(NamedTuple):
@@ -37,7 +37,7 @@ def running(handle: Handle, kind: str) -> dict[Holder, float | None]:
     held: dict[Holder, float | None] = {}
     for process in found:
         ids = process.gpuInstanceId, process.computeInstanceId
-        holder = Holder(process.pid, None if NO_INSTANCE in ids else ids)
+        holder = Holder(process.pid, None if ids == NO_INSTANCE else ids)
         used = process.usedGpuMemory  # None: pynvml saw NVML_VALUE_NOT_AVAILABLE.
         before = held.get(holder, 0.0)
         held[holder] = None if used is None or before is None else before + used

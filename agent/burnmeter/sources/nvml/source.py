@@ -4,18 +4,20 @@ It does not load NVIDIA's library (`child.py` does) and attributes nothing. A ca
 driver can hang for ever, and a thread cannot be stopped: so the child gets a time, then SIGKILL,
 and the agent does not wait for its end, since a process inside the kernel may never get there.
 Surprising: while a GPU does not answer, the child is replaced now and then although it works, as
-one session of NVML does not learn that a GPU came back, and an open one holds off its reset.
+one session of NVML does not learn that a GPU came back, and an open one holds off its reset. And
+a question about one GPU that kills child after child is left out for a while, for all others' sake.
 """
 
 import json
 import math
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,12 @@ NO_LIBRARY_SECONDS: Final = 60.0
 
 RENEW_SECONDS: Final = 60.0
 """While one of several GPUs does not answer, how often a new session of NVML looks for it."""
+
+EARLY_READS: Final = 5
+"""A GPU that comes and goes has processes listed early, which is slow, once in so many readings."""
+
+SKIP_SECONDS: Final = 300.0
+"""How long a question about one GPU at which two readers in a row hung or died is not asked."""
 
 REPLY_BYTES: Final = 1 << 20
 """Longest answer: 16 GPUs with 1,000 processes each come to half of this."""
@@ -49,15 +57,45 @@ Child = subprocess.Popen[bytes]
 class _GaveUp(Exception):  # noqa: N818 - it is the way out of a read, not an error of ours
     """The child is of no more use, and why."""
 
-    def __init__(self, kind: str, text: str) -> None:
+    def __init__(self, kind: str, text: str, place: str = "") -> None:
         super().__init__(text)
         self.failure = Failure(kind, text)
+        self.place = place
+        """What was asked, if it is of this that the child hung or died."""
+
+
+class _Sores:
+    """Questions about one GPU at which children hang or die: for a while they are not asked."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        """Where the last child ended; nowhere since the last answer."""
+        self._until_seconds: dict[str, float] = {}
+
+    def hurts(self, place: str, now_seconds: float) -> None:
+        """A child ended there. Of one that was skipped once, a single end is enough."""
+        is_question = re.fullmatch(r"gpu \d+ .+", place) is not None
+        if is_question and place in (self._last, *self._until_seconds):
+            self._until_seconds[place] = now_seconds + SKIP_SECONDS
+        self._last = place
+
+    def skipped(self, now_seconds: float) -> list[str]:
+        """What is not to be asked now."""
+        return [place for place, until in self._until_seconds.items() if now_seconds < until]
+
+    def answered(self, skipped: Collection[str]) -> None:
+        """A child that skipped these, and no others, has answered all else."""
+        self._last = ""
+        self._until_seconds = {p: s for p, s in self._until_seconds.items() if p in skipped}
 
 
 class _Pipe:
     """A child's lines, read with a deadline and a limit."""
 
-    def __init__(self, process: Child, started_seconds: float) -> None:
+    def __init__(
+        self, process: Child, started_seconds: float, skipped: Collection[str] = ()
+    ) -> None:
+        self.skipped = skipped
         assert process.stdin is not None
         assert process.stdout is not None
         self.process = process
@@ -74,7 +112,7 @@ class _Pipe:
             # A request is far shorter than a pipe's buffer, so that this never blocks.
             os.write(self._stdin.fileno(), json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            raise _GaveUp("crashed", self._end()) from None
+            raise self._ended() from None
         return self.line(deadline)
 
     def line(self, deadline: float) -> bytes | None:
@@ -85,7 +123,7 @@ class _Pipe:
                 return None
             chunk = os.read(self._stdout.fileno(), 1 << 16)
             if not chunk:
-                raise _GaveUp("crashed", self._end())
+                raise self._ended()
             self._buffer += chunk
             if len(self._buffer) > REPLY_BYTES:
                 raise _GaveUp("too_large", f"the NVML reader wrote over {REPLY_BYTES} bytes")
@@ -108,6 +146,11 @@ class _Pipe:
         self._stdin.close()
         self._stdout.close()
 
+    def _ended(self) -> _GaveUp:
+        """Where and how; the place is lost once the child is reaped."""
+        place = self.place()
+        return _GaveUp("crashed", self._end(), place)
+
     def _end(self) -> str:
         """How a child ended that has closed its output; a moment later it can be reaped."""
         try:
@@ -123,7 +166,10 @@ class _Pipe:
 
 
 def start_child(
-    library_path: str | None, sample_seconds: float = IDLE_SECONDS, time_ratio: float = 1.0
+    library_path: str | None,
+    sample_seconds: float = IDLE_SECONDS,
+    time_ratio: float = 1.0,
+    skipped: Collection[str] = (),
 ) -> Child:
     """Start a reader that looks for libnvidia-ml.so.1 in the folder `library_path` first."""
     environment = dict(os.environ)
@@ -133,7 +179,7 @@ def start_child(
     return subprocess.Popen(
         [
             *(sys.executable, "-P", "-m", "burnmeter.sources.nvml.child"),
-            *(str(sample_seconds), str(time_ratio)),
+            *(str(sample_seconds), str(time_ratio), *skipped),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -173,20 +219,27 @@ class NvmlSource:
         self._driver_version: str | None = None
         self._pipe: _Pipe | None = None
         self._killed: list[Child] = []
-        self._reads_to_processes = 0
+        self._reads_to_processes = self._reads_to_early = 0
+        self._is_listing = False
+        """Whether the last request was for processes and was not answered."""
+        self._sores = _Sores()
         self._failures_in_a_row = 0
         self._last_failure: Failure | None = None
         self._start_at_seconds = -math.inf
         self._renew_at_seconds = math.inf
 
     def read(self) -> GpuReading:
-        """Ask all GPUs. Never raises; takes the timeout and a hair at most."""
+        """Ask all GPUs. Never raises; takes the timeout and a hair at most.
+
+        Beside GPUs its failure is that of others, of which nobody knows which they are.
+        """
         began = time.monotonic()
         try:
             answer = self._attempt(began + self._timeout_seconds)
         except _GaveUp as problem:
+            self._sores.hurts(problem.place, self._clock())
             answer = self._give_up(problem.failure)
-        failure = answer if isinstance(answer, Failure) else None
+        failure = answer if isinstance(answer, Failure) else _unnamed(self._roster.unnamed)
         return GpuReading(
             at_seconds=self._clock(),
             timestamp_seconds=self._wall_clock(),
@@ -210,6 +263,8 @@ class NvmlSource:
     def _attempt(self, deadline: float) -> tuple[Gpu, ...] | Failure:
         """The GPUs, or why there is nobody to ask now. Raises _GaveUp over a bad child."""
         self._killed = [process for process in self._killed if process.poll() is None]
+        if self._pipe and len(self._sores.skipped(self._clock())) < len(self._pipe.skipped):
+            self._drop()  # What it skips is to be asked again.
         if self._pipe is None:
             refusal = self._begin()
             if refusal is not None:
@@ -233,10 +288,10 @@ class NvmlSource:
                 f"{len(self._killed)} NVML readers hang in the driver and outlive SIGKILL (pids "
                 f"{pids}), so no more are started: `cat /proc/PID/stack`; drain and reboot",
             )
+        skipped = self._sores.skipped(now)
+        options = self._library_path, self._sample_seconds, self._time_ratio, skipped
         try:
-            self._pipe = _Pipe(
-                self._start(self._library_path, self._sample_seconds, self._time_ratio), now
-            )
+            self._pipe = _Pipe(self._start(*options), now, skipped)
         except OSError as error:
             raise _GaveUp("crashed", f"the NVML reader cannot be started: {error}") from None
         return None
@@ -266,27 +321,43 @@ class NvmlSource:
         )
 
     def _ask(self, pipe: _Pipe, deadline: float) -> tuple[Gpu, ...]:
-        with_processes = self._reads_to_processes <= 0
-        if with_processes:  # Counted when asked, so that a list that hangs does not hang each time.
-            self._reads_to_processes = self._processes_every
-        self._reads_to_processes -= 1
-        line = pipe.ask({"with_processes": with_processes}, deadline)
+        self._is_listing = self._lists_now()
+        line = pipe.ask({"with_processes": self._is_listing}, deadline)
         if line is None:
+            place = pipe.place()
+            text = f"the NVML reader got no answer from the driver in {self._timeout_seconds:g} s"
             raise _GaveUp(
-                "timeout",
-                f"the NVML reader got no answer from the driver in {self._timeout_seconds:g} s (it "
-                f"was at: {pipe.place()}) and was killed; see {DMESG}",
+                "timeout", f"{text} (it was at: {place}) and was killed; see {DMESG}", place
             )
         reply = _believed(line)
         try:
-            return self._roster.gpus(reply)
+            gpus = self._roster.gpus(reply)
         except ValueError as error:
             raise _garbage(line, error) from None
+        self._is_listing = False
+        self._sores.answered(pipe.skipped)
+        return gpus
+
+    def _lists_now(self) -> bool:
+        """Whether it is time to list processes: now and then, and early for a GPU that is new.
+
+        Counted when asked, so that a list that hangs does not hang each time.
+        """
+        is_due = self._reads_to_processes <= 0
+        is_early = self._roster.wants_processes and self._reads_to_early <= 0
+        if is_due or is_early:
+            self._reads_to_processes = self._processes_every
+        if is_early:
+            self._reads_to_early = EARLY_READS
+        self._reads_to_processes -= 1
+        self._reads_to_early -= 1
+        return is_due or is_early
 
     def _look_for_silent(self, gpus: tuple[Gpu, ...]) -> None:
         """Replace the child while GPUs do not answer: soon if none does, else now and then."""
-        silent = sum(gpu.failure is not None for gpu in gpus)
-        if silent > 0 and silent == len(gpus):
+        unnamed = len(self._roster.unnamed)
+        silent = unnamed + sum(gpu.failure is not None for gpu in gpus)
+        if silent > 0 and silent == unnamed + len(gpus):
             self._give_up(Failure("driver", f"no GPU answered the NVML reader; see {DMESG}"))
             return
         self._failures_in_a_row = 0
@@ -308,7 +379,9 @@ class NvmlSource:
         self._failures_in_a_row += 1
         self._last_failure = failure
         self._start_at_seconds = self._clock() + wait
-        if self._reads_to_processes != self._processes_every - 1:
+        if self._is_listing:  # It may be the list that hangs.
+            self._reads_to_early = self._reads_to_processes
+        else:
             self._reads_to_processes = 0  # Who holds the GPUs may have changed meanwhile.
         return self._with_wait(failure, wait)
 
@@ -324,6 +397,16 @@ class NvmlSource:
             self._pipe.kill()
             self._killed.append(self._pipe.process)
             self._pipe = None
+
+
+def _unnamed(failures: Mapping[int, Failure]) -> Failure | None:
+    """What a reading says of GPUs that are in none of its sums, as nobody knows which they are."""
+    if not failures:
+        return None
+    which = ", ".join(map(str, sorted(failures)))
+    kind, message = failures[min(failures)]
+    text = f"GPU {which} never said its uuid, and is left out until it does: {message}"
+    return Failure(kind, text)
 
 
 def _believed(line: bytes) -> dict[str, Any]:

@@ -1,8 +1,14 @@
 """What NVML's errors mean for whoever is woken by them: kinds and sentences, and what to do."""
 
 import ctypes
+from typing import Final
 
 import pynvml as nv
+
+NO_HANDLE: Final = (
+    "the NVML reader hangs or dies when it looks for this GPU, so that it does not for some "
+    "minutes: see `dmesg | grep -i -e nvrm -e xid`, drain the node"
+)
 
 
 def gpu_failure(error: nv.NVMLError) -> tuple[str, str]:

@@ -239,6 +239,17 @@ def test_the_error_rate_counts_no_request_twice_from_wherever_it_is_counted(
         assert valid(story.node) <= story.truth
 
 
+def test_time_that_engines_measured_is_not_measured_again_by_a_gateway_that_restarted() -> None:
+    """It is dead for a tick and rests for one; its next page is of the 15 s since its last."""
+    looks = ["read"] * 4 + ["refused", "resting", "read"]
+    story = Story("vllm", (objective("errors"),))
+    for number, gateway_ in enumerate(looks):
+        restarts = frozenset({"gateway"} if number == 6 else ())
+        story.take(Step((0, 0, 0), 0, ("read", "missed", gateway_, "read"), restarts))
+        (kept,) = [one for name, one in story.node.state.kept.items() if name[1] == "chat"]
+        assert kept.ledger[-1].measured_seconds == 5.0 * number
+
+
 @given(histories)
 def test_no_total_and_no_ledger_ever_falls_and_gpu_time_adds_up(history: list[Step]) -> None:
     story = Story("vllm", (objective("errors"), objective("availability")))

@@ -5,7 +5,7 @@ count is decided by what the pages can give (vantage.py) and by when they were l
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final, NamedTuple
 
@@ -37,6 +37,8 @@ class Kept:
     """Source -> what it has counted since first sight."""
     counted: Mapping[str, float]
     """Each vantage that has counted -> after when it was last read for it."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """The same -> until when it has measured."""
     is_shelved: bool = False
     """No page names the model now; it may come back, as an adapter does that is loaded again."""
 
@@ -83,7 +85,7 @@ def _keep(
 ) -> Kept:
     name = objective.name, model
     was = before.kept.get(name, NOTHING_KEPT)
-    ledger, tallies, counted = was.ledger, was.tallies, was.counted
+    ledger, tallies, counted, measured = was.ledger, was.tallies, was.counted, was.measured
     measure = MEASURES.get(objective.indicator)
     asked = _asked(before, looks, counted) if measure is not None else looks
     source = vantage.best([found.watched for found in asked], measure)
@@ -97,7 +99,11 @@ def _keep(
     if ledger and len({found.watched.target.least_interval_seconds for found in here}) > 1:
         # Who is read more often has measured most of that time already.
         seconds = min(seconds, at_seconds - ledger[-1].at_seconds)
+    others = [until for at, until in measured.items() if at != source]
+    if others:  # What another vantage has measured is not measured again by one that comes back.
+        seconds = min(seconds, at_seconds - max(others))
     if tally is not None and source is not None:
+        measured = {**measured, source: at_seconds}
         # All that is read in this tick is read after the one before.
         after = before.at_seconds if before.at_seconds is not None else -inf
         counted = {**counted, source: after}
@@ -111,6 +117,7 @@ def _keep(
         source=source if tally is not None else None,
         tallies=tallies,
         counted=counted,
+        measured=measured,
     )
 
 

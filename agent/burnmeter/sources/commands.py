@@ -78,6 +78,19 @@ def served_model_of(arguments: Sequence[str], hint: ProcessHint) -> str | None:
     return None
 
 
+def size_of(arguments: Sequence[str], flags: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """The value of each flag, by any of its spellings; one that is not given is 1.
+
+    Empty if the engine has no such flags.
+    """
+    sizes = []
+    for spellings in flags:
+        values = [value for flag in spellings if (value := _flag(arguments, flag)) is not None]
+        said = values[-1] if values else "1"
+        sizes.append(max(1, int(said[:6])) if said.isdecimal() else 1)
+    return tuple(sizes)
+
+
 def role_of(arguments: Sequence[str], hint: ProcessHint) -> str | None:
     """What the command line says that the engine is for, if it does."""
     line = " ".join(arguments)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from burnmeter.model import Process
+from burnmeter.sources import cgroups
 
 KERNEL_THREAD: Final = 0x00200000
 """PF_KTHREAD in Linux's include/linux/sched.h."""
@@ -124,6 +125,7 @@ def process(pid: int, stat: Stat) -> Process | None:
         command = ()
     except psutil.Error:
         return None
+    where = cgroups.place(pid)
     # setproctitle writes over the arguments, which leaves one word that is no path.
     is_title = len(command) == 1 and "/" not in command[0]
     return Process(
@@ -132,6 +134,8 @@ def process(pid: int, stat: Stat) -> Process | None:
         started_timestamp_seconds=stat.started_timestamp_seconds,
         command=command,
         title=command[0] if is_title else name,
+        container=where.container,
+        pod_uid=where.pod_uid,
     )
 
 

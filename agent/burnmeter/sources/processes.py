@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from burnmeter.model import Failure, Process, ProcessHint, ProcessReading, Target
-from burnmeter.sources import proc
+from burnmeter.sources import cgroups, proc
 from burnmeter.sources.commands import arguments_of, port_of, role_of, served_model_of
 from burnmeter.tree import ancestors, descendants
 
@@ -263,4 +263,5 @@ def _reading(
         duration_seconds=now - began,
         processes=processes,
         failure=failure,
+        pods=cgroups.pods(),
     )

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 
 from burnmeter import config
 from burnmeter.config import Config, as_dict, load, parse
+from burnmeter.config_facts import StatedModel
+from burnmeter.config_owners import OwnerRule
+from burnmeter.config_prices import LabelPrice, Owned, TokenPrices
 from burnmeter.config_probes import Probe
 from burnmeter.errors import ConfigError, Problem
 from burnmeter.model import Objective, Target
@@ -84,6 +87,20 @@ def test_a_file_can_set_everything() -> None:
     assert found.models == {"/mnt/models": "llama-3.3-70b", "8": "llama-3.1-8b"}
     assert found.prices.gpu_dollars_per_hour == {"NVIDIA H100 80GB HBM3": 2.5, "L4": 0.0}
     assert found.prices.default_gpu_dollars_per_hour == 2.0
+    assert found.prices.by_node_label == (
+        LabelPrice(label="lifecycle", value="spot", gpu_dollars_per_hour=1.1),
+    )
+    assert found.prices.owned["A100"].overhead_dollars_per_hour == 0.2
+    assert found.prices.tokens["llama-3.3-70b"].cached_prompt_dollars_per_million_tokens == 0.3
+    assert found.owners == (
+        OwnerRule("llama-3.3-70b", pod="serving/llama-*"),
+        OwnerRule("llama-3.1-8b", command="ray::.*Worker"),
+    )
+    assert found.model_facts["llama-3.3-70b"] == StatedModel(
+        config_file="/mnt/models/config.json", kv_format="fp8"
+    )
+    assert found.model_facts["llama-3.1-8b"].parameters == 8.03e9
+    assert found.model_facts["qwen3-8b"] == StatedModel(kv_format="int8")
     assert found.gpus == config.Gpus(
         enabled=False,
         timeout_seconds=1.5,
@@ -98,6 +115,7 @@ def test_a_file_can_set_everything() -> None:
         targets=5,
         models=5,
         clients=8,
+        shares=50,
     )
 
 
@@ -194,6 +212,14 @@ def test_the_effective_config_has_every_key_that_is_set() -> None:
         "slos": found["slos"],
         "limits": found["limits"],
     }
+
+
+def test_what_power_costs_may_be_in_the_file_of_prices() -> None:
+    """Whether it is, only who reads that file can tell."""
+    owned = "owned: {H100: {capital_dollars: 1, lifetime_years: 1}}"
+
+    assert parsed(f"prices: {{{owned}, file: /p}}").warnings == ()
+    assert len(parsed(f"prices: {{{owned}}}").warnings) == 1
 
 
 # --- what is wrong with one --------------------------------------------------------------------
@@ -374,7 +400,7 @@ def keys_with_defaults() -> dict[str, str]:
     """Key -> default, from the dataclasses. A dash stands for none."""
     found: dict[str, str] = {}
     for name, value in as_dict(Config()).items():
-        if isinstance(value, dict) and name != "models":
+        if isinstance(value, dict) and name not in ("models", "node_labels", "model_facts"):
             defaults = dataclasses.asdict(getattr(Config(), name))
             found |= {f"{name}.{key}": json.dumps(inner) for key, inner in defaults.items()}
         else:
@@ -383,19 +409,33 @@ def keys_with_defaults() -> dict[str, str]:
 
 
 def test_the_reference_has_every_key_with_its_default() -> None:
-    own_words = {"node": "host name", "slos": "see below"}
+    own_words = {
+        "node": "host name",
+        "slos": "see below",
+        "prices.power_usage_effectiveness_ratio": "1",
+    }
     expected = {key: default.removesuffix(".0") for key, default in keys_with_defaults().items()}
     stated = rows()
-    of_lists = {key for key in stated if "[]" in key}
+    of_lists = {key for key in stated if "[]" in key or ".*" in key}
     slo = as_dict(load(FOLDER / "good-everything.yaml", bounds=BOUNDS))["slos"][0]
 
     assert {key: stated[key] for key in stated.keys() - of_lists} == expected | own_words
-    probe = {field.name for field in dataclasses.fields(Probe)}
-    assert of_lists == (
-        {f"targets[].{key}" for key in config.TARGET_KEYS}
-        | {f"probes[].{key}" for key in probe}
-        | {f"slos[].{key}" for key in slo}
-    )
+    kinds = {
+        "targets[]": config.TARGET_KEYS,
+        "slos[]": slo,
+        "owners[]": OwnerRule._fields,
+        **{
+            where: [field.name for field in dataclasses.fields(kind)]
+            for where, kind in (
+                ("probes[]", Probe),
+                ("prices.by_node_label[]", LabelPrice),
+                ("prices.owned.*", Owned),
+                ("prices.tokens.*", TokenPrices),
+                ("model_facts.*", StatedModel),
+            )
+        },
+    }
+    assert of_lists == {f"{where}.{key}" for where, keys in kinds.items() for key in keys}
 
 
 def test_the_example_in_the_reference_has_no_problem_and_every_key() -> None:
@@ -411,7 +451,11 @@ def test_the_example_in_the_reference_has_no_problem_and_every_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Config, Probe, config.Discovery, config.Prices, config.Gpus, config.Limits]
+    "kind",
+    [
+        *(Config, config.Discovery, config.Gpus, config.Limits, Probe, OwnerRule, StatedModel),
+        *(config.Prices, LabelPrice, Owned, TokenPrices),
+    ],
 )
 def test_each_key_is_explained_in_the_code_and_in_the_same_words_in_the_reference(
     kind: type,

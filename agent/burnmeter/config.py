@@ -17,8 +17,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from burnmeter import config_probes, config_slos, config_targets, located
+from burnmeter import (
+    config_facts,
+    config_owners,
+    config_prices,
+    config_probes,
+    config_slos,
+    config_targets,
+    located,
+)
 from burnmeter import config_rules as rules
+from burnmeter.config_facts import StatedModel
+from burnmeter.config_owners import OwnerRule
+from burnmeter.config_prices import Prices
 from burnmeter.config_probes import Probe
 from burnmeter.config_rules import Report, Rule, number, plain, whole
 from burnmeter.config_slos import Bounds
@@ -38,16 +49,6 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """The section `prices`."""
-
-    gpu_dollars_per_hour: Mapping[str, float] = field(default_factory=dict)
-    """By GPU name, or by some words of it: `H100` is good for `NVIDIA H100 80GB HBM3`."""
-    default_gpu_dollars_per_hour: float | None = None
-    """For GPUs not listed above; absent: the shipped list, and what it lacks is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
     """The section `gpus`."""
 
@@ -56,11 +57,11 @@ class Gpus:
     timeout_seconds: float = 2.0
     """How long one reading of all GPUs may take."""
     processes_every: int = 6
-    """List the processes on each GPU, which is slow, only at every so many readings."""
+    """List the processes on each GPU, which is slow, at every so many readings or for a new GPU."""
     samples_per_second: float = 10.0
     """How often power and utilisation are sampled between readings; 0: only at each reading."""
     nvml_time_ratio: float = 0.02
-    """At most this share of time is spent asking the driver; beyond it, what can wait waits."""
+    """At most this share of time goes into asking the driver; beyond it, it is asked less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class Limits:
     """Most models that one target may name; the rest are counted together, as `other`."""
     clients: int = 32
     """Most connections that our own web server holds at once."""
+    shares: int = 1000
+    """Rows that the bill may have; beyond, what was used least recently is put under no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +106,14 @@ class Config:
     """How engines are found that the config does not list."""
     models: Mapping[str, str] = field(default_factory=dict)
     """The engine's word for a model -> our name for it."""
-    prices: Prices = Prices()
-    """What a GPU costs."""
+    owners: tuple[OwnerRule, ...] = ()
+    """Whose GPUs are by your word, where nothing on this machine tells."""
+    prices: Prices = field(default_factory=Prices)
+    """What a GPU costs, and what tokens bring."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of this node, for prices that go by them."""
+    model_facts: Mapping[str, StatedModel] = field(default_factory=dict)
+    """What a model is, by our name, where the agent cannot read its config.json."""
     gpus: Gpus = Gpus()
     """How the GPUs are read."""
     objectives: tuple[Objective, ...] = config_slos.DEFAULTS
@@ -127,16 +136,23 @@ class Config:
 
 def load(path: Path, *, bounds: Bounds, roles: Roles | None = None) -> Config:
     """Read a file. Raises ConfigError with all its problems; warnings are in the Config."""
+    config, problems = examined(path, bounds=bounds, roles=roles)
+    if any(not problem.is_warning for problem in problems):
+        raise ConfigError(problems)
+    return config
+
+
+def examined(
+    path: Path, *, bounds: Bounds, roles: Roles | None = None
+) -> tuple[Config, tuple[Problem, ...]]:
+    """What a file says as far as it is right, and all its problems and warnings."""
     try:
         with path.open("rb") as file:
             source = file.read(located.LIMIT_BYTES + 1)
     except OSError as error:
         text = f"cannot be read: {error.strerror or error}"
-        raise ConfigError((Problem(str(path), 1, 1, text),)) from error
-    config, problems = parse(source, str(path), bounds=bounds, roles=roles)
-    if config is None:
-        raise ConfigError(problems)
-    return config
+        return Config(), (Problem(str(path), 1, 1, text),)
+    return _examined(source, str(path), bounds, roles or {})
 
 
 def parse(
@@ -146,12 +162,17 @@ def parse(
 
     `roles`: those that each engine knows; of an engine that is not in it any is taken.
     """
+    config, found = _examined(source, path_shown, bounds, roles or {})
+    return (None if any(not problem.is_warning for problem in found) else config), found
+
+
+def _examined(
+    source: str | bytes, path_shown: str, bounds: Bounds, roles: Roles
+) -> tuple[Config, tuple[Problem, ...]]:
     root, problems = located.read(source, path_shown)
     report = Report(path_shown, list(problems))
-    config = _config(report, root, bounds, roles or {}) if root is not None else None
+    config = _config(report, root, bounds, roles) if root is not None else Config()
     found = tuple(sorted(set(report.problems)))
-    if config is None or any(not problem.is_warning for problem in found):
-        return None, found
     return dataclasses.replace(config, warnings=found), found
 
 
@@ -168,7 +189,10 @@ def as_dict(config: Config) -> dict[str, Any]:
         "probes": [dataclasses.asdict(probe) for probe in config.probes],
         "discovery": dataclasses.asdict(config.discovery),
         "models": dict(config.models),
+        "owners": [rule._asdict() for rule in config.owners],
         "prices": dataclasses.asdict(config.prices),
+        "node_labels": dict(config.node_labels),
+        "model_facts": {n: dataclasses.asdict(m) for n, m in config.model_facts.items()},
         "gpus": dataclasses.asdict(config.gpus),
         "slos": [_objective_as_dict(objective) for objective in config.objectives],
         "limits": dataclasses.asdict(config.limits),
@@ -190,7 +214,7 @@ def _objective_as_dict(objective: Objective) -> dict[str, Any]:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
+    return [_without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 # --- the keys ----------------------------------------------------------------------------------
@@ -221,8 +245,8 @@ LIMITS: Final[Mapping[str, Rule]] = {
     "targets": whole("targets", 1, 1000),
     "models": whole("models", 1, 1000),
     "clients": whole("clients", 1, 1000),
+    "shares": whole("shares", 10, 100_000),
 }
-_DOLLARS: Final = number("dollars", 0, 1000)
 
 
 def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Config:
@@ -239,7 +263,10 @@ def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Conf
         "probes": lambda node: config_probes.read_probes(report, node),
         "discovery": lambda n: Discovery(**rules.section(report, n, "discovery", DISCOVERY)),
         "models": lambda node: rules.table(report, node, "models", rules.word),
-        "prices": lambda node: Prices(**rules.section(report, node, "prices", _prices(report))),
+        "owners": lambda node: config_owners.read_owners(report, node),
+        "prices": lambda node: config_prices.read_prices(report, node),
+        "node_labels": lambda node: rules.table(report, node, "node_labels", rules.word),
+        "model_facts": lambda node: config_facts.read_models(report, node),
         "gpus": lambda node: Gpus(**rules.section(report, node, "gpus", GPUS)),
         "slos": lambda node: config_slos.read_objectives(report, node),
         "limits": lambda node: Limits(**rules.section(report, node, "limits", LIMITS)),
@@ -255,17 +282,10 @@ def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Conf
         _check_times(report, root, config)
     _check_sources(report, root, config)
     _check_models(report, rules.find(root, "models"), config.models)
+    _check_our_names(report, root, config)
     names = {target.name for target in config.targets}
     config_probes.check_names(report, rules.find(root, "probes"), config.probes, names)
     return config
-
-
-def _prices(report: Report) -> Mapping[str, Rule]:
-    where = "prices.gpu_dollars_per_hour"
-    return {
-        "gpu_dollars_per_hour": lambda node: rules.table(report, node, where, _DOLLARS),
-        "default_gpu_dollars_per_hour": _DOLLARS,
-    }
 
 
 def _check_times(report: Report, root: Located, config: Config) -> None:
@@ -322,3 +342,21 @@ def _check_models(report: Report, node: Located, models: Mapping[str, str]) -> N
             text = f"{where}: the key differs only by case from `{located.shown(first)}`"
             text += ", which means another name; keep the engine's own word"
             report.warn(entry.key, text)
+
+
+def _check_our_names(report: Report, root: Located, config: Config) -> None:
+    """Where our name is meant, an engine's word that has another name finds nothing."""
+    of_owners = [("owners", place, rule.model) for place, rule in enumerate(config.owners)]
+    said = [
+        *((("prices", "tokens"), model) for model in config.prices.tokens),
+        *((("model_facts",), model) for model in config.model_facts),
+    ]
+    places = [(located.step(".".join(keys), model), keys, model) for keys, model in said]
+    places += [(f"{key}[{place}].model", (key,), model) for key, place, model in of_owners]
+    for where, keys, model in places:
+        name = config.models.get(model, model)
+        if name != model:
+            text = (
+                f"{where}: `{located.shown(model)}` is called `{located.shown(name)}` by `models`"
+            )
+            report.warn(rules.find(root, *keys), f"{text}; write that")

@@ -153,6 +153,24 @@ def items(
     return [got for index, item in enumerate(node.value) for got in read(item, f"{where}[{index}]")]
 
 
+def entries(
+    report: Report, node: Located, where: str, read: Callable[[Located, str], list[Item]]
+) -> dict[str, Item]:
+    """As `items`, of a mapping whose keys are the user's own words."""
+    if not isinstance(node.value, Mapping):
+        report.error(node, f"{where}: {given(node)} is no mapping; write lines like `word: ...`")
+        return {}
+    found: dict[str, Item] = {}
+    for key, entry in node.value.items():
+        try:
+            word(entry.key)
+        except RuleError as error:
+            report.error(entry.key, f"{where}: the key {error}")
+        for got in read(entry.value, step(where, key)):
+            found[key] = got
+    return found
+
+
 def table(report: Report, node: Located, where: str, rule: Rule) -> dict[str, Any]:
     """A mapping whose keys are the user's own words."""
     if not isinstance(node.value, Mapping):
@@ -317,7 +335,7 @@ def file_name(node: Located) -> str:
     """An absolute path. Not repeated in messages: it may be the secret itself."""
     if isinstance(node.value, str) and node.value.startswith("/") and node.value.isprintable():
         return node.value
-    raise RuleError("this is no absolute path of a file; write one like /etc/burnmeter/token")
+    raise RuleError("this is no absolute path of a file; write one that begins with /")
 
 
 def environment_name(node: Located) -> str:

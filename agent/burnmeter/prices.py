@@ -1,10 +1,7 @@
-"""What one GPU costs per hour: the user's word, else the shipped list, else not known.
+"""The list of prices that ships with the program: typical dollars per hour of a GPU in a cloud.
 
-It bills nothing: dollars are accrued in attribution. The shipped list is prices.yaml; each entry
-says from which asking prices it is taken, and when.
-
-Surprising: a listed name matches by words, as boards has it, so that a slice of a GPU (MIG) is
-never priced as a whole one.
+It decides for nobody; pricing.py asks it last. Each entry of prices.yaml says from which asking
+prices it is taken, and when. Names match by words, as boards has it.
 """
 
 from collections.abc import Mapping
@@ -13,8 +10,6 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import yaml
-
-from burnmeter.boards import find
 
 
 class Listed(NamedTuple):
@@ -31,11 +26,6 @@ class PriceList(NamedTuple):
 
     note: str
     gpus: Mapping[str, Listed]
-
-    @property
-    def gpu_dollars_per_hour(self) -> Mapping[str, float]:
-        """The prices alone, as the config has its own."""
-        return {name: listed.dollars_per_hour for name, listed in self.gpus.items()}
 
 
 @cache
@@ -58,20 +48,3 @@ def _listed(name: str, entry: Mapping[str, Any]) -> Listed:
     if not (isinstance(dollars, float) and dollars > 0):
         raise ValueError(f"{name}: {dollars!r} is not a price with a decimal point")
     return Listed(dollars, str(entry["date"]), entry["source"])
-
-
-def price(
-    name: str,
-    *,
-    listed: Mapping[str, float],
-    default: float | None,
-    shipped: Mapping[str, float],
-) -> float | None:
-    """Dollars per hour of the GPU that NVML calls `name`. None: not known.
-
-    `listed` and `default` are the config's `prices`; the shipped list is asked last.
-    """
-    ours = find(name, listed)
-    if ours is not None:
-        return ours
-    return default if default is not None else find(name, shipped)

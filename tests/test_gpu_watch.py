@@ -6,7 +6,7 @@ import pytest
 
 from burnmeter import gpu_watch
 from burnmeter.gpu_watch import Boards, XidSeen
-from burnmeter.model import Failure, Figure, Gpu, GpuReading
+from burnmeter.model import Failure, Figure, Gpu, GpuInstance, GpuReading
 from tests.fakes import gpu
 
 NO_DRIVER = Failure("driver", "the driver does not answer")
@@ -38,8 +38,30 @@ def test_a_gpu_that_falls_off_the_bus_and_comes_back_is_told_once_each() -> None
 
     assert told == [
         "gpu_lost GPU-0: fell off the bus",
-        "gpu_back GPU-0: answers again (it did not: fell off the bus)",
+        "gpu_back GPU-0: answers again",
     ]
+
+
+def test_what_the_driver_asks_for_is_told_once_also_over_a_silence() -> None:
+    asked = reading(replace(gpu(), recovery_action="gpu_reset"))
+    silent = reading(failure=NO_DRIVER)
+    fine = reading(replace(gpu(), recovery_action="none"))
+
+    _, told = story(asked, asked, silent, asked, fine, asked)
+
+    assert len(told) == 2
+    assert told[0].startswith("recovery GPU-0: the driver asks: ")
+
+
+def test_what_held_clocks_down_over_a_silence_is_not_of_one_tick() -> None:
+    """3 s in 60 s of which nobody told are not 3 s of 5 s."""
+    silent = [reading(failure=NO_DRIVER)] * 12
+    first, last = held_down("power_brake", 100.0), held_down("power_brake", 103.0)
+
+    boards, told = story(first, first, *silent, last, last)
+
+    assert told == []
+    assert boards.meters.figures("GPU-0")[0].value == 3.0
 
 
 def test_a_gpu_that_the_driver_lists_no_more_stays_and_is_lost() -> None:
@@ -49,11 +71,39 @@ def test_a_gpu_that_the_driver_lists_no_more_stays_and_is_lost() -> None:
     assert told == ["gpu_lost GPU-1: the driver no longer lists this GPU"]
 
 
-def test_when_nobody_answers_no_gpu_is_lost() -> None:
+def test_when_nobody_answers_no_gpu_is_lost_and_none_comes_back() -> None:
     boards, told = story(reading(gpu()), reading(failure=NO_DRIVER), reading(gpu()))
 
     assert boards.gpus["GPU-0"].failure is None
-    assert [line for line in told if "lost" in line] == []
+    assert told == []
+
+
+def test_while_one_never_said_who_it_is_the_others_are_told_of_all_the_same() -> None:
+    unnamed = Failure("driver", "GPU 1 never said its uuid")
+
+    boards, told = story(reading(gpu()), reading(LOST, failure=unnamed))
+
+    assert boards.lost == {"GPU-0": "gone"}
+    assert told == ["gpu_lost GPU-0: fell off the bus"]
+
+
+def test_a_gpu_that_was_lost_before_the_driver_fell_silent_is_lost_once() -> None:
+    readings = [reading(gpu()), reading(LOST), reading(failure=NO_DRIVER), reading(LOST)]
+
+    _, told = story(*readings, reading(gpu()))
+
+    assert told == ["gpu_lost GPU-0: fell off the bus", "gpu_back GPU-0: answers again"]
+
+
+def test_a_gpu_that_does_not_answer_is_divided_as_it_was() -> None:
+    parts = (GpuInstance(uuid="MIG-0", name="", compute_ratio=1.0),)
+    divided = replace(gpu(), instances=parts)
+
+    silent, _ = story(reading(divided), reading(failure=NO_DRIVER))
+    back, _ = story(reading(divided), reading(failure=NO_DRIVER), reading(gpu()))
+
+    assert silent.gpus["GPU-0"].instances == parts
+    assert back.gpus["GPU-0"].instances is None
 
 
 # --- XIDs ----------------------------------------------------------------------------------------
@@ -102,9 +152,10 @@ def test_an_xid_of_a_gpu_that_was_lost_with_it_is_counted() -> None:
 
 def test_clocks_held_down_are_told_when_it_begins_and_when_it_ends() -> None:
     """Of 5 s: 2 s begin it (40 %), 0.5 s are too much to be over (10 %), 0.05 s are not."""
-    _, told = story(*(held_down("hardware_thermal", s) for s in (10.0, 12.0, 12.5, 12.55)))
+    readings = [held_down("hardware_thermal", s) for s in (10.0, 12.0, 12.5, 12.55)]
 
-    assert told == [
+    assert story(*readings[:3])[0].throttled["GPU-0"] == {"hardware_thermal"}
+    assert story(*readings)[1] == [
         "throttled GPU-0: clocks are held down: hardware thermal",
         "unthrottled GPU-0: clocks are free again of hardware thermal",
     ]

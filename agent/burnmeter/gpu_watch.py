@@ -5,7 +5,7 @@ is paid for. If nobody answers, it is the source that is down, and no GPU is tol
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from burnmeter import meters, xids
@@ -46,48 +46,65 @@ class Boards:
     xid_readings: Mapping[tuple[str, int], int] = field(default_factory=dict)
     throttled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By what each is held down now."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Those that do not answer while the driver does -> the kind of failure."""
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """What the driver asks for, as last told."""
 
 
 def look(was: Boards, reading: GpuReading | None, seconds: float) -> tuple[Boards, list[Told]]:
     """The GPUs after one more reading, `seconds` after the last; None: GPUs are switched off."""
-    gpus, lost = _gpus(was, reading)
-    metered = meters.read(was.meters, gpus.values())
+    gpus = _gpus(was, reading)
+    lost, lost_told = _lost(was, gpus, reading)
+    metered = meters.read(was.meters, gpus.values(), seconds)
     seen, readings, xid_told = _xids(was, gpus.values())
     throttled = {uuid: _throttled(was, metered, uuid, seconds) for uuid in gpus}
-    now = Boards(gpus=gpus, meters=metered, xids=seen, xid_readings=readings, throttled=throttled)
-    return now, [*lost, *xid_told, *_slowed(was, now), *_recoveries(was, now)]
+    now = Boards(
+        gpus=gpus,
+        meters=metered,
+        xids=seen,
+        xid_readings=readings,
+        throttled=throttled,
+        lost=lost,
+        asked={**was.asked, **{u: g.recovery_action for u, g in gpus.items() if g.recovery_action}},
+    )
+    return now, [*lost_told, *xid_told, *_slowed(was, now), *_recoveries(was, now)]
 
 
-def _gpus(was: Boards, reading: GpuReading | None) -> tuple[dict[str, Gpu], list[Told]]:
+def _gpus(was: Boards, reading: GpuReading | None) -> dict[str, Gpu]:
     """Every GPU known, as it is now; those that did not answer carry a failure."""
     if reading is None:
-        return {}, []
-    answered = {gpu.uuid: gpu for gpu in reading.gpus}
+        return {}
     silent = reading.failure or Failure("gone", "the driver no longer lists this GPU")
     gpus = {
-        uuid: answered.get(uuid) or Gpu(index=g.index, uuid=uuid, name=g.name, failure=silent)
+        uuid: Gpu(index=g.index, uuid=uuid, name=g.name, failure=silent)
         for uuid, g in was.gpus.items()
     }
-    gpus |= answered
-    if reading.failure is not None:
-        return gpus, []
-    changed = [
-        gpu
-        for uuid, gpu in gpus.items()
-        if uuid in was.gpus and _kind(was.gpus[uuid]) != _kind(gpu)
-    ]
-    return gpus, [_lost_or_back(gpu, was.gpus[gpu.uuid]) for gpu in changed]
+    gpus |= {gpu.uuid: gpu for gpu in reading.gpus}
+    return {uuid: _as_divided(gpu, was.gpus.get(uuid)) for uuid, gpu in gpus.items()}
 
 
-def _lost_or_back(gpu: Gpu, before: Gpu) -> Told:
-    if gpu.failure is not None:
-        return Told("gpu_lost", gpu.uuid, gpu.failure.message)
-    why = f" (it did not: {before.failure.message})" if before.failure is not None else ""
-    return Told("gpu_back", gpu.uuid, f"answers again{why}")
+def _as_divided(gpu: Gpu, before: Gpu | None) -> Gpu:
+    """One that does not answer is divided as it was: nobody can do that without a driver."""
+    if gpu.failure is None or gpu.instances is not None or before is None:
+        return gpu
+    return replace(gpu, instances=before.instances)
 
 
-def _kind(gpu: Gpu) -> str | None:
-    return gpu.failure.kind if gpu.failure is not None else None
+def _lost(
+    was: Boards, gpus: Mapping[str, Gpu], reading: GpuReading | None
+) -> tuple[Mapping[str, str], list[Told]]:
+    """Which GPUs do not answer; while nobody answers, those that did not before."""
+    if reading is None or (reading.failure is not None and not reading.gpus):
+        return was.lost, []
+    lost = {uuid: gpu.failure.kind for uuid, gpu in gpus.items() if gpu.failure is not None}
+    told = []
+    for uuid, gpu in gpus.items():
+        if gpu.failure is not None and was.lost.get(uuid) != gpu.failure.kind and uuid in was.gpus:
+            told.append(Told("gpu_lost", uuid, gpu.failure.message))
+        elif gpu.failure is None and uuid in was.lost:
+            told.append(Told("gpu_back", uuid, "answers again"))
+    return lost, told
 
 
 def _xids(
@@ -125,8 +142,9 @@ def _throttled(was: Boards, now: Meters, uuid: str, seconds: float) -> frozenset
     """The reasons that are news: begun at a fifth of the time, over below a fiftieth."""
     before = was.throttled.get(uuid, frozenset())
     grown = now.grown.get(uuid)
-    if grown is None or seconds <= 0:
-        return before
+    was_silent = uuid in was.gpus and was.gpus[uuid].failure is not None
+    if grown is None or seconds <= 0 or was_silent:
+        return before  # What came while it was silent was in more than one tick.
     ratios = {_reason(k): v / seconds for k, v in grown.items() if k.measure == THROTTLED}
     return frozenset(
         reason
@@ -158,12 +176,7 @@ def _recoveries(was: Boards, now: Boards) -> Sequence[Told]:
     """What the driver asks for anew; nothing where it asks for the same as before, or no more."""
     meanings = {one.word: one.meaning for one in xids.RECOVERIES.values()}
     told = []
-    for uuid, gpu in now.gpus.items():
-        before = was.gpus.get(uuid)
-        action = gpu.recovery_action
-        if action in (None, "none") or (before is not None and before.recovery_action == action):
-            continue
-        told.append(
-            Told("recovery", uuid, f"the driver asks: {meanings.get(action or '', action)}")
-        )
+    for uuid, action in now.asked.items():
+        if action not in ("none", was.asked.get(uuid)):
+            told.append(Told("recovery", uuid, f"the driver asks: {meanings.get(action, action)}"))
     return told

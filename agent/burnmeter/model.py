@@ -29,6 +29,7 @@ FAILURE_KINDS: Final = {
     "driver": "the driver answered with an error",
     "crashed": "the reading process died",
     "gone": "what was read is no longer there",
+    "invalid": "what was read has mistakes in it",
     "disabled": "switched off in the config",
 }
 """Closed set: why a source gave nothing. The keys are label values of `burnmeter_source_up`."""
@@ -71,6 +72,12 @@ class Target:
     """The config says that nobody else reads it, so a page that reading empties may be read."""
     remedy: str | None = None
     """Of a discovered one, for people: what turns its metrics on."""
+    worker_roots: tuple[int, ...] = ()
+    """Other processes below which its workers are: a Ray node's, a launcher's."""
+    local_ranks: tuple[str, ...] | None = None
+    """Data-parallel ranks that run on this machine; None: not known, or it has none."""
+    gpus_per_rank: int | None = None
+    """How many GPUs each rank needs, here and elsewhere, by its command line."""
 
 
 class ServedModel(NamedTuple):
@@ -191,7 +198,7 @@ class Gpu:
     meters: tuple[Figure, ...] = ()
     """What only grows, as the driver or the reader counts it: each may begin again from zero."""
     unsupported: tuple[str, ...] = ()
-    """Names of fields and measures that this board or driver does not give."""
+    """Names of fields and measures that this board or driver does not give, or not for now."""
     failure: Failure | None = None
     """This GPU alone did not answer (lost, fallen off the bus)."""
     xid_counts: Mapping[int, int] = field(default_factory=dict)
@@ -209,6 +216,7 @@ class GpuReading:
     duration_seconds: float
     gpus: tuple[Gpu, ...] = ()
     failure: Failure | None = None
+    """Beside GPUs: that of others, of which nobody knows which they are."""
     driver_version: str | None = None
     nvml_seconds: Mapping[str, float] = field(default_factory=dict)
     """What was asked -> time spent in the driver for it since the reader started."""
@@ -228,6 +236,28 @@ class Process:
     """What the process calls itself (setproctitle), else its name."""
     ports: tuple[int, ...] = ()
     """TCP ports it listens on."""
+    container: str | None = None
+    """Its container's id."""
+    pod_uid: str | None = None
+
+
+class Pod(NamedTuple):
+    """What a pod is called."""
+
+    namespace: str
+    name: str
+
+
+class Launch(NamedTuple):
+    """An engine that was started on this machine, by its command line, whether or not it answers.
+
+    One that answers on another node (a headless rank, a node of a tensor-parallel group) has GPUs
+    here all the same.
+    """
+
+    pid: int
+    model: str
+    """Its word for the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +269,8 @@ class ProcessReading:
     duration_seconds: float
     processes: Mapping[int, Process] = field(default_factory=dict)
     failure: Failure | None = None
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    """Of those that run here, by uid, as far as their names are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +299,17 @@ class ProcessHint:
     """Regular expressions of the flags that turn them the other way."""
     metrics_remedy: str | None = None
     """For people: what turns them on."""
+    rank_title: str | None = None
+    """Regular expression of the title of a data-parallel rank's process; its group is the rank."""
+    kv_format_flags: tuple[str, ...] = ()
+    """Flags whose value is the format of the KV cache."""
+    weight_format_flags: tuple[str, ...] = ()
+    """Flags whose value is how weights are quantised while they are loaded."""
+    size_flags: tuple[tuple[str, ...], ...] = ()
+    """Flags whose values, multiplied, are the GPUs of a rank; each with its other spellings."""
+    worker_parents: Mapping[str, str] = field(default_factory=dict)
+    """Regular expression of its own command line -> of that of a process which then starts its
+    workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +376,10 @@ class EnginePage:
     """Of these, what another page counts for the same requests: of a prefill worker its decoder."""
     unknown_families: tuple[str, ...] = ()
     """Families with the engine's prefix that its dialect does not know."""
+    parts_here: frozenset[str] | None = None
+    """Which parts are of ranks on this machine; None: all, or nobody can tell."""
+    gauges_here: Mapping[Key, float] | None = None
+    """The gauges of these parts alone."""
 
 
 # --- what growth makes of two pages ------------------------------------------------------------
@@ -350,6 +397,8 @@ class Growth:
     is_restart: bool = False
     gap_seconds: float = 0.0
     """How much longer than one interval `seconds` is; the time we did not watch."""
+    here: Mapping[Key, float] | None = None
+    """Of the counters in growth.HERE what ranks on this machine did; None: not told apart."""
 
 
 # --- objectives --------------------------------------------------------------------------------
@@ -428,7 +477,10 @@ class Share(NamedTuple):
     state: str
     """busy, idle or unattributed."""
     method: str
-    """process_tree (exact), equal_split (a guess: several engines hold it), none."""
+    """How we know; a key of attribution.METHODS."""
+    namespace: str = ""
+    pod: str = ""
+    """The pod's name, or its uid where its name is not known."""
 
 
 class Spend(NamedTuple):
@@ -437,3 +489,7 @@ class Spend(NamedTuple):
     gpu_seconds: float
     joules: float | None
     dollars: float | None
+    metered_seconds: float = 0.0
+    """Of which GPU time `joules` are: less of late while a driver is silent, as it catches up."""
+    priced_seconds: float = 0.0
+    """Of which GPU time `dollars` are: less if there was no price."""

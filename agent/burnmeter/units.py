@@ -1,7 +1,8 @@
 """Base units, and the only conversions into them.
 
 Inside burnmeter a number is in seconds, bytes, watts, joules, celsius, hertz, ratio (0..1), tokens,
-requests or dollars. Other units exist in `sources/nvml` and in dialect files, and leave them here.
+requests, operations or dollars. Other units exist in `sources/nvml` and in dialect files, and leave
+them here.
 """
 
 from typing import Final
@@ -29,6 +30,7 @@ FACTORS: Final[dict[str, tuple[str, float]]] = {
     "dollars": ("dollars", 1.0),
     "blocks": ("blocks", 1.0),
     "steps": ("steps", 1.0),
+    "operations": ("operations", 1.0),
     "none": ("none", 1.0),
 }
 """Foreign unit -> (base unit, multiply by)."""

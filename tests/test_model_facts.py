@@ -101,10 +101,19 @@ def test_a_dense_model_is_active_as_a_whole_but_for_its_table() -> None:
     assert found.active_parameters == found.parameters - 128256 * 4096
 
 
-def test_a_tied_table_is_multiplied_as_the_head() -> None:
+def test_a_tied_table_is_multiplied_as_the_head_and_is_in_memory_once() -> None:
+    """Every step reads it, for it is the head."""
     found = facts("gemma-2-9b")
 
     assert found.active_parameters == found.parameters
+    assert found.weight_bytes == found.shared_step_bytes == 2 * found.parameters
+
+
+def test_a_table_apart_from_the_head_is_in_memory_and_no_step_reads_it() -> None:
+    found = facts("llama-3.1-8b")
+
+    assert found.weight_bytes == 2 * found.parameters
+    assert found.shared_step_bytes == found.weight_bytes - 2 * 128256 * 4096
 
 
 @pytest.mark.parametrize(

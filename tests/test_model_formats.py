@@ -76,6 +76,18 @@ def gptq(**more: Any) -> dict[str, Any]:
         pytest.param(
             {"quant_method": "modelopt", "quant_algo": "NVFP4"}, 4.5, "fp4", "fp4", id="modelopt"
         ),
+        *(
+            pytest.param(
+                {"quant_method": "modelopt", "quant_algo": algorithm},
+                *(bits, weights, compute),
+                id=f"modelopt, {algorithm}",
+            )
+            for algorithm, bits, weights, compute in (
+                ("W4A16_NVFP4", 4.5, "fp4", "bf16"),
+                ("MXFP8", 8.25, "fp8", "fp8"),
+                ("FP8_PB_WO", 8, "fp8", "fp8"),
+            )
+        ),
         pytest.param(
             {"quant_method": "modelopt", "quantization": {"quant_algo": "FP8"}},
             *(8, "fp8", "fp8"),
@@ -187,6 +199,7 @@ def test_mxfp4_packs_experts_alone() -> None:
     found = models.facts("gpt-oss-20b", quantization_config={"quant_method": "mxfp4"})
 
     assert found.expert_bytes == 24 * 32 * 3 * 2880 * 2880 * 4.25 / 8
+    assert (found.weight_format, found.compute_format) == ("fp4", "bf16")
     assert found == models.facts("gpt-oss-20b")
 
 

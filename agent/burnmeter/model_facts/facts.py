@@ -7,12 +7,15 @@ is none of them, and the output head is; publishers differ by just these two.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 from burnmeter.errors import ModelConfigError
 from burnmeter.model_facts.formats import BYTES, Formats, cache_format, formats
 from burnmeter.model_facts.shape import Shape, decoder, shape
+
+OF_CACHE: Final = "The KV cache is in"
+"""How a sentence begins that takes a format of the cache as so."""
 
 
 class Span(NamedTuple):
@@ -67,6 +70,18 @@ class ModelFacts:
         """Floating point operations of one generated token after so much context."""
         attention = sum(span.operations * _seen(span, context_tokens) for span in self.spans)
         return 2.0 * self.active_parameters + attention
+
+    def with_cache(self, kv_format: str) -> "ModelFacts":
+        """The same with a cache in another format; where bytes were stated there is none."""
+        if self.kv_format is None:
+            return self
+        ratio = BYTES[kv_format] / BYTES[self.kv_format]
+        return replace(
+            self,
+            spans=tuple(span._replace(cache_bytes=span.cache_bytes * ratio) for span in self.spans),
+            kv_format=kv_format,
+            assumed=tuple(text for text in self.assumed if not text.startswith(OF_CACHE)),
+        )
 
 
 def _seen(span: Span, context_tokens: float) -> float:
@@ -126,9 +141,9 @@ def _cache(numbers: Formats, kv_format: str | None) -> tuple[str, tuple[str, ...
     if kv_format is not None and kv_format != "auto":
         return cache_format(kv_format), ()
     if numbers.cache is not None:
-        return numbers.cache, (f"The KV cache is in {numbers.cache}, as the checkpoint says.",)
+        return numbers.cache, (f"{OF_CACHE} {numbers.cache}, as the checkpoint says.",)
     name = numbers.activations
-    return name, (f"The KV cache is in {name}, as the activations.",)
+    return name, (f"{OF_CACHE} {name}, as the activations.",)
 
 
 def _defaults(taken: Mapping[str, str]) -> tuple[str, ...]:

@@ -32,6 +32,9 @@ WORDS: Final = {
     "half": "fp16",
     "fp8_e4m3": "fp8",
     "fp8_e5m2": "fp8",
+    "fp8_inc": "fp8",
+    "fp8_per_token_head": "fp8",
+    "int8_per_token_head": "int8",
 }
 """What configs and engines' flags call a format -> what we call it."""
 CACHES: Final = ("fp32", "bf16", "fp16", "fp8", "int8")

@@ -59,7 +59,7 @@ def _check(value: float, name: str, *, least: float = 0.0, most: float = float("
     if not (0 < value < float("inf") and least <= value <= most):
         bounds = "more than 0" if least == 0 else f"at least {least:g}"
         bounds += "" if most == float("inf") else f" and at most {most:g}"
-        raise ModelConfigError(f"`{name}` is {shown(value)}; {bounds} is needed")
+        raise ModelConfigError(f"`{name}` is {value:g}; {bounds} is needed")
 
 
 def _format(

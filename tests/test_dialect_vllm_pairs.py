@@ -90,9 +90,7 @@ def served(*, with_prefill: bool = True, with_decode: bool = True) -> State:
     state = State(started_timestamp_seconds=1000.0)
     indicators = [objective("errors"), objective("ttft", threshold_seconds=80.0)]
     indicators.append(objective("queue", threshold_seconds=80.0))
-    settings = Settings(
-        terms=terms(), objectives=tuple(indicators), recent_seconds=60.0, dollars_per_hour={}
-    )
+    settings = Settings(terms=terms(), objectives=tuple(indicators), recent_seconds=60.0)
     for at, part in ((0.0, 0.0), (5.0, 1.0)):
         pages = {}
         if with_prefill:

@@ -340,3 +340,37 @@ def test_what_an_http_server_holds_open_is_what_an_engine_holds() -> None:
     }
 
     assert growth.in_flight(gauges) == {MODEL: 5.0, "b": 4.0}
+
+
+# --- ranks on this machine -----------------------------------------------------------------------
+
+STEPS = key("engine_steps_total")
+
+
+def two_ranks(here: float, elsewhere: float, *, parts: frozenset[str] | None) -> EnginePage:
+    """A head's page of two ranks, as far as it is known which run here."""
+    counted = {"0": here, "1": elsewhere}
+    made = page({TOKENS: counted, STEPS: counted, OK: counted})
+    return replace(made, parts_here=parts)
+
+
+def test_what_ranks_here_did_is_told_apart_from_what_all_did() -> None:
+    ours = frozenset({"0"})
+
+    last = grown(two_ranks(10, 100, parts=ours), two_ranks(15, 180, parts=ours))
+
+    assert last.counters[TOKENS] == 85.0
+    assert last.here == {TOKENS: 5.0, STEPS: 5.0}
+
+
+def test_where_nobody_can_tell_them_apart_nothing_is_said() -> None:
+    assert grown(two_ranks(1, 1, parts=None), two_ranks(2, 2, parts=None)).here is None
+
+
+def test_a_rank_here_that_restarts_alone_is_counted_from_zero() -> None:
+    ours = frozenset({"0"})
+
+    last = grown(two_ranks(10, 100, parts=ours), two_ranks(4, 180, parts=ours))
+
+    assert last.here is not None
+    assert last.here[TOKENS] == 4.0

@@ -52,6 +52,11 @@ def test_a_number_that_is_none_is_absent_not_zero(value):
     assert (page.gauges, page.counters, page.started_timestamp_seconds) == ({}, {}, None)
 
 
+@pytest.mark.parametrize("value", ["-1", "-0.001", "-1e14"])
+def test_nothing_is_held_below_zero(value):
+    assert gauge(f"{RUNNING} {value}\n") is None
+
+
 def test_a_ladder_that_counts_beyond_reason_is_absent():
     assert histogram('_bucket{le="1.0"} 1', '_bucket{le="+Inf"} 1e300') is None
 
@@ -210,3 +215,42 @@ def test_of_copies_the_lowest_rank_counts_and_10_is_after_9():
     ours = pages.engine_page("".join(rows))
 
     assert ours.gauges == {Key("running_requests", (("model", "m"),)): 19.0}
+
+
+# --- what is switched off ------------------------------------------------------------------------
+
+FLOPS = "vllm:estimated_flops_per_gpu_total"
+MOVED = "vllm:estimated_read_bytes_per_gpu_total"
+OPERATIONS = Key("estimated_operations_total", (("model", "a"),))
+
+
+def switched(flops, moved=0):
+    who = '{model_name="a"}'
+    return pages.engine_page(f"{FLOPS}{who} {flops}\n{MOVED}{who} {moved}\n{TOKENS}{who} 0\n")
+
+
+def test_a_counter_that_stands_at_0_because_it_is_off_is_absent_and_says_what_turns_it_on():
+    page = switched(0)
+
+    assert [key.measure for key in page.counters] == ["tokens_total"]
+    assert page.not_available["estimated_operations_total"] == (
+        "it stands at 0; it comes with --enable-mfu-metrics (0.19 and later)"
+    )
+
+
+def test_one_that_counts_is_there_however_much_it_has_counted():
+    page = switched("3.5e21", moved="1e18")
+
+    assert page.counters[OPERATIONS] == {only_part(page, OPERATIONS): 3.5e21}
+    assert "estimated_operations_total" not in page.not_available
+    assert "estimated_moved_bytes_total" not in page.not_available
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1", "+Inf", "1e24"])
+def test_one_that_makes_no_sense_is_absent(value):
+    assert OPERATIONS not in switched(value).counters
+
+
+def only_part(page, key):
+    (part,) = page.counters[key]
+    return part

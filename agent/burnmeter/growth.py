@@ -26,6 +26,11 @@ START_TOLERANCE_SECONDS: Final = 1.0
 FALLEN_RATIO: Final = 0.75
 """Of several ranks some may restart alone; where more series than this fell, the engine did."""
 OPEN: Final = "open_requests"
+HERE: Final = (
+    *("tokens_total", "engine_steps_total"),
+    *("estimated_operations_total", "estimated_moved_bytes_total"),
+)
+"""What is asked of the ranks on this machine alone: what its GPUs are paid for."""
 PROCESSES_KEPT: Final = 8
 """Others that are remembered per target."""
 PARTS_KEPT: Final = 10_000
@@ -126,7 +131,20 @@ def grow(
         is_first_sight=is_new,
         is_restart=restarted,
         gap_seconds=seconds - interval_seconds if seconds > 2 * interval_seconds else 0.0,
+        here=_here(base, page),
     )
+
+
+def _here(base: Seen, page: EnginePage) -> dict[Key, float] | None:
+    """What the parts on this machine did, if others are on another."""
+    ours = page.parts_here
+    if ours is None:
+        return None
+    return {
+        key: _scalar_growth(base, key, {p: v for p, v in parts.items() if p in ours})
+        for key, parts in page.counters.items()
+        if key.measure in HERE
+    }
 
 
 def flow(

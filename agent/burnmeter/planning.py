@@ -6,7 +6,7 @@ ranks, because only growth can tell a fall from a departure.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, isnan
 from typing import Final, NamedTuple
 
@@ -61,6 +61,10 @@ class Plan:
     counters: tuple[Scalar, ...]
     zeros: frozenset[Key]
     """Counters that the page has not begun, though it would show them: nothing went well yet."""
+    switched: tuple[Scalar, ...]
+    """Counters that are switched off while they stand at 0."""
+    switched_by: Mapping[str, str]
+    """Of these, measure -> why it is absent then."""
     gauges: tuple[Scalar, ...]
     gauge_merge: Mapping[str, Callable[[float, float], float]]
     histograms: tuple[Buckets, ...]
@@ -75,6 +79,8 @@ class Plan:
     """Models that found no place of their own and are called names.OVERFLOW."""
     nobodys: str = ""
     """What carries a word for no model is counted under this name. "": the page has none such."""
+    rank_by_part: Mapping[str, str] = field(default_factory=dict)
+    """Which data-parallel rank a part is of, where its series say."""
 
 
 def family(name: str, types: Mapping[str, str]) -> str:
@@ -119,6 +125,7 @@ class _Planner:
         self.models: dict[str, str] = {}
         self.beyond = 0
         self.nobodys = ""
+        self.rank_by_part: dict[str, str] = {}
 
     def call(self, name: Namer, admit: Admit) -> None:
         """Decide what the page's models are called."""
@@ -175,7 +182,11 @@ class _Planner:
             for index, series in self.rows(rule, name):
                 key = self.key(measure, rule, series.labels)
                 if key is not None:
-                    yield Scalar(index, key, self.part(rule, series.labels), measure.factor)
+                    part = self.part(rule, series.labels)
+                    rank = series.labels.get(self.dialect.rank_label or "")
+                    if rank is not None:
+                        self.rank_by_part[part] = rank
+                    yield Scalar(index, key, part, measure.factor)
 
     def zeros(self) -> Iterable[Key]:
         """Requests that went well, where the names that count them have counted only others."""
@@ -354,13 +365,14 @@ def plan(
     if not planner.role.is_counted:
         return _plan_of_nothing(planner)
     planner.call(name, admit)
-    kinds: dict[str, list[Scalar]] = {"counter": [], "gauge": []}
+    kinds: dict[str, list[Scalar]] = {"counter": [], "switched": [], "gauge": []}
     histograms: list[Buckets] = []
     for measure in dialect.measures.values():
         if measure.kind == "histogram":
             histograms += planner.histograms(measure)
         else:
-            kinds[measure.kind] += planner.scalars(measure)
+            kind = "switched" if measure.is_off_at_zero else measure.kind
+            kinds[kind] += planner.scalars(measure)
     not_available, not_yet = planner.missing(histograms)
     return Plan(
         series=page.series,
@@ -369,6 +381,11 @@ def plan(
         vantage=planner.role.vantage or dialect.vantage,
         counters=tuple(kinds["counter"]),
         zeros=frozenset(planner.zeros()),
+        switched=tuple(kinds["switched"]),
+        switched_by={
+            scalar.key.measure: _why_off(dialect.measures[scalar.key.measure])
+            for scalar in kinds["switched"]
+        },
         gauges=tuple(kinds["gauge"]),
         gauge_merge={n: max if m.merge == "max" else _add for n, m in dialect.measures.items()},
         histograms=tuple(histograms),
@@ -380,6 +397,7 @@ def plan(
         models=planner.models,
         beyond=planner.beyond,
         nobodys=planner.nobodys,
+        rank_by_part=planner.rank_by_part,
     )
 
 
@@ -410,6 +428,8 @@ def _plan_of_nothing(planner: _Planner) -> Plan:
         vantage=role.vantage or dialect.vantage,
         counters=(),
         zeros=frozenset(),
+        switched=(),
+        switched_by={},
         gauges=(),
         gauge_merge={},
         histograms=(),
@@ -435,6 +455,10 @@ def _why_missing(measure: Measure, is_declared: bool) -> str:
         return f"not on this page; it comes with {measure.only_with}"
     wanted = dict.fromkeys(name for rule in measure.rules for name in (*rule.names, *rule.count))
     return f"this page has none of {', '.join(f'`{name}`' for name in wanted)}"
+
+
+def _why_off(measure: Measure) -> str:
+    return f"it stands at 0; it comes with {measure.only_with}"
 
 
 def _add(a: float, b: float) -> float:

@@ -17,7 +17,7 @@ from burnmeter.dialects import Dialect
 from burnmeter.errors import PageError
 from burnmeter.model import About, Checkup, EnginePage, Failure, Growth, PageReading, Target
 from burnmeter.naming import model_namer
-from burnmeter.normalise import normalise
+from burnmeter.normalise import gauges, normalise
 from burnmeter.page import Page
 from burnmeter.planning import Plan, plan
 from burnmeter.sli import Slice
@@ -129,11 +129,13 @@ class Watched:
         return tuple(sorted({name for name in self.plan.models.values() if name}))
 
     @property
-    def running(self) -> float | None:
-        """Requests in its batches, if it is up and says so."""
+    def running_here(self) -> float | None:
+        """Requests in the batches of its ranks on this machine, if it is up and says so."""
         if self.page is None or self.failure is not None:
             return None
-        found = [v for key, v in self.page.gauges.items() if key.measure == "running_requests"]
+        here = self.page.gauges_here
+        held = here if here is not None else self.page.gauges
+        found = [value for key, value in held.items() if key.measure == "running_requests"]
         return sum(found) if found else None
 
     @property
@@ -184,7 +186,9 @@ def look(was: Watched, reading: PageReading, page: Page | None, terms: Terms) ->
     base = _checked(_named(base, reading.at_seconds, terms), reading.checkup)
     if page is None or new_plan is None:
         return _missed(was, base, reading.at_seconds, terms)
-    said = normalise(page, new_plan)
+    parts = _parts_here(new_plan, was.target)
+    of_here = gauges(page, new_plan, parts) if parts is not None else None
+    said = replace(normalise(page, new_plan), parts_here=parts, gauges_here=of_here)
     if about is not None:
         said = replace(said, version=names.cut(about.version) if about.version else None)
     return _met(was, base, said, reading.at_seconds, terms)
@@ -310,10 +314,18 @@ def _grown(
     )
 
 
+def _parts_here(plan: Plan, target: Target) -> frozenset[str] | None:
+    """Of a page with ranks that run elsewhere, the parts that are of ranks here."""
+    here, ranks = target.local_ranks, plan.rank_by_part
+    if here is None or set(ranks.values()) <= set(here):
+        return None
+    return frozenset(part for part, rank in ranks.items() if rank in here)
+
+
 def _met(was: Watched, now: Watched, page: EnginePage, at_seconds: float, terms: Terms) -> Look:
     """A page: what grew, and whether anything moved."""
-    target, dialect = now.target, terms.dialects[page.engine]
-    seen, grown = _grown(was, page, target, at_seconds, terms)
+    dialect = terms.dialects[page.engine]
+    seen, grown = _grown(was, page, now.target, at_seconds, terms)
     progress = _progress(page, dialect)
     is_same = was.page is not None and says_the_same(was.page, page)
     # What was idle before need not have moved; its time to do so begins with the first request.

@@ -279,6 +279,7 @@ STORIES: dict[str, dict[str, Story]] = {
             ("--custom-histogram-buckets", json.dumps(BUCKETS, separators=(",", ":"))),
         ),
         "dp2": Story(mixed, "tiny", ("--data-parallel-size", "2")),
+        "estimates": Story(mixed, "tiny", ("--enable-mfu-metrics",)),
     },
     "sglang": {
         "never-asked": Story(idle),
@@ -292,6 +293,7 @@ STORIES: dict[str, dict[str, Story]] = {
         "scheduler-killed": Story(core_killed, "mid"),
         "priorities": Story(priorities, "mid", SGLANG_PRIORITIES),
         "dp2": Story(mixed, "tiny", ("--dp-size", "2")),
+        "estimates": Story(mixed, "tiny", ("--enable-mfu-metrics",)),
         "tp2-all-schedulers": Story(
             mixed, "tiny", ("--tp-size", "2", "--enable-metrics-for-all-schedulers")
         ),

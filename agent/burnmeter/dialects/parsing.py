@@ -67,6 +67,7 @@ def _dialect(row: Row, text: str, base: Dialect | None) -> Dialect:
         prefixes=row.texts("prefixes"),
         start=row.maybe_text("start"),
         model_labels=row.texts("model_labels"),
+        rank_label=row.maybe_text("rank_label"),
         no_model=row.texts("no_model"),
         vantage=vantage,
         roles=tuple(_role(role) for role in row.rows("roles")),
@@ -140,6 +141,7 @@ def _measure(rows: Row, name: str, vantage: str) -> Measure:
         only_with=row.maybe_text("only_with"),
         precision_digits=row.whole("precision_digits"),
         buckets_by=row.maybe_text("buckets_by"),
+        is_off_at_zero=row.flag("is_off_at_zero", default=False),
     )
     if not measure.rules:
         raise row.error(row.line, "at least one rule is needed", "from")
@@ -215,7 +217,20 @@ def _process(row: Row, engine: str) -> ProcessHint:
         has_metrics=row.flag("has_metrics", default=True),
         metrics_patterns=tuple(_pattern(row, t).pattern for t in row.texts("metrics_patterns")),
         metrics_remedy=row.maybe_text("metrics_remedy"),
+        rank_title=_maybe_pattern(row, "rank_title"),
+        kv_format_flags=row.texts("kv_format_flags"),
+        weight_format_flags=row.texts("weight_format_flags"),
+        size_flags=tuple(tuple(text.split()) for text in row.texts("size_flags")),
+        worker_parents={
+            _pattern(row, own).pattern: _pattern(row, parent).pattern
+            for own, parent in row.mapping("worker_parents").items()
+        },
     )
+
+
+def _maybe_pattern(row: Row, key: str) -> str | None:
+    text = row.maybe_text(key)
+    return None if text is None else _pattern(row, text).pattern
 
 
 def _estimate(row: Row, measures: Mapping[str, Measure]) -> tuple[str, str]:

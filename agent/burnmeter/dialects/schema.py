@@ -76,6 +76,8 @@ class Measure:
     """Significant digits that the engine prints; None: all of them."""
     buckets_by: str | None
     """The engine's own flag for other buckets."""
+    is_off_at_zero: bool
+    """A total of 0 means that it is switched off: it is absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,8 @@ class Dialect:
     prefixes: tuple[str, ...]
     start: str | None
     model_labels: tuple[str, ...]
+    rank_label: str | None
+    """What tells data-parallel ranks apart."""
     no_model: tuple[str, ...]
     """Values of those labels that name nothing."""
     vantage: str

@@ -15,6 +15,8 @@ METRICS = list(catalog.metrics().values())
 UNITS = {base for base, _ in units.FACTORS.values()} | {
     "bytes_per_second",
     "dollars_per_hour",
+    "dollars_per_second",
+    "seconds_per_token",
     "none",
 }
 EVENTS = {"burnmeter_preemptions_total", "burnmeter_admission_rejections_total"}

@@ -266,7 +266,7 @@ def test_what_a_forgotten_model_had_spent_is_nobodys_but_not_lost() -> None:
         state = run("new", 60.0)
 
     spends = {share.model: spend for share, spend in state.purse.spends.items()}
-    assert spends[""] == Spend(5.0, 5.0, pytest.approx(0.005))
+    assert spends[""] == Spend(5.0, 5.0, pytest.approx(0.005), 5.0, 5.0)
     assert spends.keys() == {"", "new"}
     assert spent(state) == pytest.approx((670.0, 670.0, 0.67))
 

@@ -10,14 +10,17 @@ from burnmeter.model import (
     Failure,
     Gpu,
     GpuReading,
+    Launch,
     Objective,
     PageReading,
     Process,
     ProcessReading,
     Target,
 )
+from burnmeter.model_facts.known import Library
 from burnmeter.page import Page, read_page
 from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.pricing import Price
 from burnmeter.watch import FORGET_AFTER_SECONDS
 from tests.fakes import MODEL, gpu, objective, processes, reading, target, terms, vllm
 
@@ -33,11 +36,14 @@ class Node:
     def __init__(self, *objectives: Objective, recent_seconds: float = 60.0) -> None:
         self.state = State(started_timestamp_seconds=1000.0)
         self.at = 0.0
+        self.library: Library | None = None
+        """What is known of the models."""
+        self.launches: tuple[Launch, ...] = ()
         self.settings = Settings(
             terms=terms(),
             objectives=objectives,
             recent_seconds=recent_seconds,
-            dollars_per_hour={"NVIDIA H100": 3.6},
+            prices={"NVIDIA H100": Price(3.6, 0.0, "a test")},
         )
 
     def tick(
@@ -72,6 +78,8 @@ class Node:
             pages={one.name: read for one, read in pages.items()},
             gpus=self._gpus(gpus),
             processes=self._table(table),
+            library=self.library,
+            launches=self.launches,
         )
         self.state = pipeline.tick(self.state, readings, self.settings)
         self.at += every
@@ -306,14 +314,23 @@ def test_requests_lost_by_a_death_are_failures_that_nobody_is_sure_of() -> None:
 TABLE = processes((10, 1), (11, 10), (20, 1))
 
 
-def test_a_gpu_is_busy_while_its_engine_runs_or_tells_of_tokens() -> None:
+def test_a_gpu_is_busy_while_requests_run_not_whenever_some_have_run() -> None:
     node = Node()
     node.tick({A: vllm(running=1)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
     node.tick({A: vllm(running=1)}, gpus=[gpu("GPU-0", 11)])
     node.tick({A: vllm(tokens=5)}, gpus=[gpu("GPU-0", 11)])
     node.tick({A: vllm(tokens=5)}, gpus=[gpu("GPU-0", 11)])
 
-    assert node.states() == {"busy a": 10.0, "idle a": 5.0}
+    assert node.states() == {"busy a": 5.0, "idle a": 10.0}
+
+
+def test_a_gpu_whose_engine_counts_no_running_requests_is_busy_while_tokens_come() -> None:
+    pages = [f'vllm:generation_tokens_total{{model_name="m"}} {n}\n' for n in (0, 5, 5)]
+    node = Node()
+    for text in pages:
+        node.tick({A: read_page(text)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+
+    assert node.states() == {"busy a": 5.0, "idle a": 5.0}
 
 
 def test_before_anything_grew_a_gpu_is_idle_if_nothing_runs() -> None:
@@ -323,6 +340,50 @@ def test_before_anything_grew_a_gpu_is_idle_if_nothing_runs() -> None:
     assert state.portions["GPU-0"][0].share.state == "idle"
 
 
+def test_a_gpu_is_paid_for_from_first_sight_on_and_not_for_the_tick_before() -> None:
+    node = Node()
+    for seen in ([gpu("GPU-0")], [gpu("GPU-0")], [gpu("GPU-0"), gpu("GPU-1")]):
+        state = node.tick(gpus=seen)
+    assert state.purse.node.gpu_seconds == 10.0
+
+    assert node.tick(gpus=[gpu("GPU-0"), gpu("GPU-1")]).purse.node.gpu_seconds == 20.0
+
+
+def test_a_gpu_is_busy_with_the_ranks_that_are_here() -> None:
+    """The page is of two ranks; the other, which has work, is on another node."""
+    text = "".join(
+        f'vllm:{name}{{engine="{rank}",model_name="m"}} {value}\n'
+        for name, values in (("num_requests_running", (0, 7)), ("generation_tokens_total", (5, 9)))
+        for rank, value in enumerate(values)
+    )
+    states = []
+    for ranks in (("0",), ("1",), ("0", "1"), None):
+        node = Node()
+        one = replace(A, local_ranks=ranks)
+        node.tick({one: read_page(text)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
+        states.append(node.state.portions["GPU-0"][0].share.state)
+
+    assert states == ["idle", "busy", "busy", "busy"]
+
+
+def test_of_a_tick_in_which_nobody_looked_for_long_nobody_knows_whether_there_was_work() -> None:
+    node = Node()
+    for every in (5.0, 600.0, 5.0, 5.0):
+        node.tick({A: vllm(running=1)}, gpus=[gpu("GPU-0", 11)], table=TABLE, every=every)
+
+    assert node.states() == {"busy a": 10.0, "unknown a": 600.0}
+
+
+def test_a_process_with_the_number_of_an_engine_that_has_ended_is_not_its() -> None:
+    node = Node()
+    found = replace(FOUND, pid=10)
+    node.tick({found: vllm(running=1)}, gpus=[gpu("GPU-0", 10)], table=TABLE)
+    state = node.tick(gpus=[gpu("GPU-0", 10)], table=TABLE)
+
+    assert "found" in state.watched
+    assert state.portions["GPU-0"][0].share.state == "unattributed"
+
+
 @pytest.mark.parametrize("seen", [REFUSED, read_page("vllm:cache_config_info 1\n")])
 def test_an_engine_that_says_nothing_of_its_work_is_neither_busy_nor_idle(seen: Seen) -> None:
     state = Node().tick({A: seen}, gpus=[gpu("GPU-0", 11)], table=TABLE)
@@ -330,15 +391,16 @@ def test_an_engine_that_says_nothing_of_its_work_is_neither_busy_nor_idle(seen: 
     assert state.portions["GPU-0"][0].share.state == "unknown"
 
 
-def test_a_silent_driver_is_paid_for_and_attributed_to_nobody() -> None:
+def test_a_silent_driver_is_paid_for_and_its_gpus_stay_with_who_lives() -> None:
     node = Node()
     held = gpu("GPU-0", 11, energy_joules=100.0)
     node.tick({A: vllm()}, gpus=[held], table=TABLE)
     node.tick({A: vllm()}, gpus=NO_DRIVER)
     node.tick({A: vllm()}, gpus=[replace(held, energy_joules=900.0)])
 
-    assert node.states() == {"unattributed": 5.0, "idle a": 5.0}
-    assert node.state.boards.meters.total_joules("GPU-0") == 800.0
+    assert node.states() == {"idle a": 10.0}
+    assert {share.method for share in node.state.purse.spends} == {"process_tree", "last_seen"}
+    assert node.state.boards.meters.joules == {"GPU-0": 800.0}
     assert not [event for event in node.state.events if event.kind == "gpu_lost"]
 
 
@@ -350,7 +412,7 @@ def test_a_gpu_that_a_silent_driver_comes_back_without_is_lost_once() -> None:
     node.tick(gpus=[gpu("GPU-0")])
 
     assert [event.text for event in node.state.events if event.kind == "gpu_lost"] == [
-        "the driver no longer lists this GPU (NVIDIA H100, GPU-1)"
+        "the driver no longer lists this GPU"
     ]
 
 
@@ -381,11 +443,13 @@ def test_what_happens_to_a_gpu_is_told_with_the_models_that_it_hits() -> None:
     node.tick({A: vllm()}, gpus=[replace(gpu("GPU-0", 11), xid_counts={79: 1})])
     lost = replace(gpu("GPU-0"), failure=Failure("gone", "fell off the bus"), processes=None)
     node.tick({A: vllm()}, gpus=[lost])
+    node.tick({A: vllm()}, gpus=[replace(gpu("GPU-0"), processes=None)])
 
     told = [event for event in node.state.events if event.gpu == "GPU-0"]
     assert [(event.kind, event.subject, event.models) for event in told] == [
-        ("xid", "gpu 0", (MODEL,)),
-        ("gpu_lost", "gpu 0", (MODEL,)),
+        ("xid", "GPU 0", (MODEL,)),
+        ("gpu_lost", "GPU 0", (MODEL,)),
+        ("gpu_back", "GPU 0", (MODEL,)),
     ]
     assert told[0].text.startswith("XID 79, ")
-    assert told[0].text.endswith("(NVIDIA H100, GPU-0)")
+    assert told[1].text == "fell off the bus"

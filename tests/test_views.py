@@ -55,14 +55,18 @@ def past(
     histograms: dict[Key, Histogram] | None = None,
     *,
     spends: dict[Share, Spend] | None = None,
+    made: float | None = None,
     on: str = "a",
 ) -> Past:
-    """Totals of one target."""
+    """Totals of one target. `made`: its GPUs' tokens."""
+    key = Key("made_tokens_total", (("model", "llama"), ("vantage", "engine")))
     return Past(
         at_seconds=at,
         counters={addressed(k, "vllm", "engine", on): v for k, v in (counters or {}).items()},
         histograms={addressed(k, "vllm", "engine", on): v for k, v in (histograms or {}).items()},
         spends=spends or {},
+        revenue={},
+        made={key: made} if made is not None else {},
     )
 
 
@@ -161,23 +165,62 @@ def test_latencies_in_other_buckets_than_before_began_again() -> None:
 
 def test_money_of_the_window_is_that_of_all_its_shares() -> None:
     idle = SHARE._replace(state="idle")
-    before = {SHARE: Spend(50.0, 1000.0, 1.0)}
-    after = {SHARE: Spend(60.0, 1500.0, 1.5), idle: Spend(5.0, 100.0, 0.25)}
+    before = {SHARE: Spend(50.0, 1000.0, 1.0, 50.0, 50.0)}
+    after = {
+        SHARE: Spend(60.0, 1500.0, 1.5, 60.0, 60.0),
+        idle: Spend(5.0, 100.0, 0.25, 5.0, 5.0),
+    }
 
     did = llama(past(0.0, {OK: 0.0}, spends=before), past(15.0, {OK: 1.0}, spends=after))
 
-    assert did.spent(lambda spend: spend.dollars) == 0.75
-    assert did.spent(lambda spend: spend.joules) == 600.0
+    assert did.spend == Spend(15.0, 600.0, 0.75, 15.0, 15.0)
+    assert did.held_seconds == 15.0
 
 
 def test_money_of_which_a_part_is_not_known_is_not_known() -> None:
     other = SHARE._replace(gpu="GPU-1")
-    after = {SHARE: Spend(60.0, None, 1.5), other: Spend(60.0, 900.0, 1.5)}
+    after = {
+        SHARE: Spend(60.0, None, 1.5, 0.0, 60.0),
+        other: Spend(60.0, 900.0, 1.5, 60.0, 60.0),
+    }
 
     did = llama(past(0.0, {OK: 0.0}), past(15.0, {OK: 1.0}, spends=after))
 
-    assert did.spent(lambda spend: spend.joules) is None
-    assert did.spent(lambda spend: spend.dollars) == 3.0
+    assert (did.spend.joules, did.spend.dollars) == (None, 3.0)
+
+
+def test_what_catches_up_within_the_window_is_not_all_of_it() -> None:
+    """The driver was silent before the window, and told it all in it."""
+    before = {SHARE: Spend(50.0, 1000.0, 1.0, 30.0, 50.0)}
+    after = {SHARE: Spend(60.0, 4000.0, 1.1, 60.0, 60.0)}
+
+    did = llama(past(0.0, {OK: 0.0}, spends=before), past(10.0, {OK: 1.0}, spends=after))
+
+    assert did.spend.joules is None
+    assert did.spend.dollars == pytest.approx(0.1)
+
+
+def test_time_with_gpus_begins_at_the_tick_before_the_first_that_was_billed() -> None:
+    held = {SHARE: Spend(5.0, None, 0.1, 0.0, 5.0)}
+
+    did = llama(
+        past(0.0, {OK: 0.0}),
+        past(5.0, {OK: 1.0}),
+        past(10.0, {OK: 2.0}, spends=held),
+        past(15.0, {OK: 3.0}, spends={SHARE: Spend(10.0, None, 0.2, 0.0, 10.0)}),
+    )
+
+    assert (did.seconds, did.held_seconds) == (15.0, 10.0)
+
+
+def test_a_share_that_was_put_under_no_model_takes_nothing_from_the_others() -> None:
+    old = SHARE._replace(pod="old")
+    before = {old: Spend(50.0, None, 1.0, 0.0, 50.0), SHARE: Spend(5.0, None, 0.1, 0.0, 5.0)}
+    after = {SHARE: Spend(15.0, None, 0.3, 0.0, 15.0)}
+
+    did = llama(past(0.0, {OK: 0.0}, spends=before), past(10.0, {OK: 1.0}, spends=after))
+
+    assert (did.spend.gpu_seconds, did.spend.dollars) == (10.0, pytest.approx(0.2))
 
 
 @pytest.mark.parametrize(
@@ -397,7 +440,11 @@ def test_a_model_s_view_tells_rates_latencies_and_cost() -> None:
     seen = {TTFT: histogram([0.3] * 10), DURATION: histogram([])}
     did = llama(
         past(0.0, {TOKENS: 0.0, OK: 0.0}),
-        past(10.0, {TOKENS: 5000.0, OK: 20.0}, seen, spends={SHARE: Spend(10.0, 7000.0, 0.01)}),
+        past(
+            *(10.0, {TOKENS: 5000.0, OK: 20.0}, seen),
+            spends={SHARE: Spend(10.0, 7000.0, 0.01, 10.0, 10.0)},
+            made=5000.0,
+        ),
     )
 
     view = views.model_view(frame(), did, [Watched(target=target(), page=whole())])
@@ -416,7 +463,11 @@ def test_a_model_s_view_tells_rates_latencies_and_cost() -> None:
 def test_without_tokens_no_cost_per_token_is_known() -> None:
     did = llama(
         past(0.0, {TOKENS: 9.0}),
-        past(10.0, {TOKENS: 9.0}, spends={SHARE: Spend(10.0, 7000.0, 0.01)}),
+        past(
+            *(10.0, {TOKENS: 9.0}),
+            spends={SHARE: Spend(10.0, 7000.0, 0.01, 10.0, 10.0)},
+            made=0.0,
+        ),
     )
 
     view = views.model_view(frame(), did, [up()])

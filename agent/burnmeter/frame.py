@@ -62,7 +62,13 @@ def burn_events(
         kind = "recovered" if burn.state == "good" else burn.state
         text = f"{burn.objective.name}: {burn.reason}"
         found.append(
-            Event(timestamp_seconds=timestamp_seconds, kind=kind, subject=burn.model, text=text)
+            Event(
+                timestamp_seconds=timestamp_seconds,
+                kind=kind,
+                subject=burn.model,
+                text=text,
+                models=(burn.model,),
+            )
         )
     return tuple(found)
 

@@ -5,32 +5,54 @@ third, after the picture in agent/README.md and model.py. Totals only ever rise;
 are made last, in views.py, from differences of totals.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from burnmeter import attribution, catalog, gpu_watch, histograms, ledgers, staleness, watch
-from burnmeter.attribution import Portion, Purse, Tenant
+from burnmeter import (
+    attribution,
+    catalog,
+    gpu_watch,
+    histograms,
+    ledgers,
+    made,
+    names,
+    prompts,
+    revenue,
+    roofline,
+    staleness,
+    watch,
+)
+from burnmeter.attribution import Held, Portion, Purse
+from burnmeter.config_owners import OwnerRule
+from burnmeter.config_prices import Prices
 from burnmeter.gpu_watch import Boards, Told
 from burnmeter.ledgers import Before, Kept
 from burnmeter.model import (
     GpuReading,
     Histogram,
     Key,
+    Launch,
     Objective,
     PageReading,
+    Pod,
     Process,
     ProcessReading,
     Share,
     Spend,
     Target,
 )
+from burnmeter.model_facts.known import Library
+from burnmeter.owners import Kin, Tenant
 from burnmeter.page import Page
+from burnmeter.pricing import Price
 from burnmeter.snapshot import Event
 from burnmeter.watch import Look, Terms, Watched
 
 EVENTS_KEPT: Final = 100
+GAP_INTERVALS: Final = 3.0
+"""A tick longer than so many says nothing of whether there was work in it."""
 T = TypeVar("T")
 
 
@@ -49,6 +71,12 @@ class Readings:
     """None: switched off."""
     processes: ProcessReading | None
     """None: not looked at in this tick."""
+    launches: tuple[Launch, ...] = ()
+    """Engines that were started here, near the holders of GPUs."""
+    prices: Prices | None = None
+    """What the file of prices says; None: there is none, or it was never read."""
+    library: Library | None = None
+    """What is known of the models; None: nothing that was not known before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +87,9 @@ class Past:
     counters: Mapping[Key, float]
     histograms: Mapping[Key, Histogram]
     spends: Mapping[Share, Spend]
+    revenue: Mapping[Key, float]
+    roofline: Mapping[Key, float] = field(default_factory=dict)
+    made: Mapping[Key, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +102,23 @@ class State:
     watched: Mapping[str, Watched] = field(default_factory=dict)
     counters: Mapping[Key, float] = field(default_factory=dict)
     histograms: Mapping[Key, Histogram] = field(default_factory=dict)
+    revenue: Mapping[Key, float] = field(default_factory=dict)
+    """What tokens brought since first sight, by model and kind."""
+    roofline: Mapping[Key, float] = field(default_factory=dict)
+    """What their work takes at the limits of the GPUs, by model, target and work."""
+    made: Mapping[Key, float] = field(default_factory=dict)
+    """Tokens that GPUs made which are billed, by model and vantage."""
+    cached_ahead: Mapping[prompts.Where, float] = field(default_factory=dict)
+    library: Library = field(default_factory=Library)
     kept: Mapping[tuple[str, str], Kept] = field(default_factory=dict)
     """(objective, model) -> what it has come to."""
     purse: Purse = field(default_factory=Purse)
     boards: Boards = field(default_factory=Boards)
+    held: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
     portions: Mapping[str, tuple[Portion, ...]] = field(default_factory=dict)
-    """GPU's uuid -> who has it."""
+    """GPU's uuid -> the processes on it, and whose it is."""
     processes: Mapping[int, Process] = field(default_factory=dict)
+    pods: Mapping[str, Pod] = field(default_factory=dict)
     past: tuple[Past, ...] = ()
     events: tuple[Event, ...] = ()
 
@@ -94,27 +135,45 @@ class Settings:
     terms: Terms
     objectives: tuple[Objective, ...]
     recent_seconds: float
-    dollars_per_hour: Mapping[str, float | None] = field(default_factory=dict)
-    """By GPU name."""
+    prices: Mapping[str, Price | None] = field(default_factory=dict)
+    """By GPU name; None: it has no price."""
+    books: tuple[Prices, ...] = ()
+    """All that was said of prices; who is asked first stands first."""
+    owners: tuple[OwnerRule, ...] = ()
+    """The user's word for whose the processes on GPUs are."""
+    shares: int = 1000
+    """About so many rows the bill may have."""
 
 
 def tick(state: State, readings: Readings, settings: Settings) -> State:
     """One tick: pages -> growth -> attribution, totals and ledgers -> the next state."""
     looks = _looks(state, readings, settings.terms)
     table = readings.processes
-    processes = table.processes if table and table.failure is None else state.processes
+    processes, pods = state.processes, state.pods
+    if table is not None and table.failure is None:
+        processes, pods = table.processes, table.pods
     seconds = 0.0 if state.at_seconds is None else readings.at_seconds - state.at_seconds
     boards, board_news = gpu_watch.look(state.boards, readings.gpus, seconds)
     gpus = boards.gpus
-    portions = attribution.divide(list(gpus.values()), _tenants(looks), processes)
-    looks = staleness.judge(looks, portions, gpus, settings.terms)
-    prices = {uuid: settings.dollars_per_hour.get(gpu.name) for uuid, gpu in gpus.items()}
-    joules = {uuid: boards.meters.joules(uuid) for uuid in gpus}
-    purse = attribution.accrue(state.purse, seconds, list(gpus.values()), portions, prices, joules)
-    purse = attribution.fold(
-        purse, {name: found.watched.tenants_held for name, found in looks.items()}
+    held = attribution.holders(state.held, gpus.values(), processes)
+    kin = Kin(
+        processes=processes,
+        tenants=_tenants(looks),
+        launches=_launches(readings.launches, settings.terms.model_names),
+        pods=pods,
+        rules=settings.owners,
     )
+    portions = attribution.divide(gpus.values(), held, kin)
+    looks = staleness.judge(looks, portions, gpus, settings.terms)
+    # What a GPU cost and took before it was first seen is not of our time.
+    known = [gpu for uuid, gpu in gpus.items() if uuid in state.boards.gpus]
+    billed = {gpu.uuid: portions[gpu.uuid] for gpu in known}
+    if seconds > GAP_INTERVALS * settings.terms.interval_seconds:
+        billed = attribution.unsure(billed)
+    purse = _purse(state, settings, looks, boards, seconds, billed)
     counters, hists = _totals(state, looks)
+    cached, cached_ahead = prompts.settle(state.cached_ahead, looks.values())
+    library = readings.library or state.library
     kept = ledgers.keep(
         Before(state.kept, state.watched, state.at_seconds),
         looks.values(),
@@ -128,11 +187,25 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         watched={name: found.watched for name, found in looks.items()},
         counters=counters,
         histograms=hists,
+        revenue=revenue.earn(state.revenue, looks.values(), settings.books, cached),
+        roofline=roofline.accrue(
+            _of(_names_held(looks), dict(state.roofline)),
+            looks.values(),
+            lambda name: roofline.held(known, portions, name),
+            library,
+            lambda found, measure, model: hists.get(_place(found, measure, model)),
+            cached,
+        ),
+        made=made.accrue(state.made, looks.values(), billed.values()),
+        cached_ahead=cached_ahead,
+        library=library,
         kept=kept,
         purse=purse,
         boards=boards,
+        held=held,
         portions=portions,
         processes=processes,
+        pods=pods,
     )
     told = [*_target_events(looks, readings), *_gpu_events(state, now, board_news, readings)]
     return replace(
@@ -140,6 +213,25 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         past=_past(state.past, now, settings.recent_seconds),
         events=(*state.events, *told)[-EVENTS_KEPT:],
     )
+
+
+def _purse(
+    state: State,
+    settings: Settings,
+    looks: Mapping[str, Look],
+    boards: Boards,
+    seconds: float,
+    billed: Mapping[str, Sequence[Portion]],
+) -> Purse:
+    """The purse after one more tick, without what need not be told apart any more."""
+    gpus = [boards.gpus[uuid] for uuid in billed]
+    prices = {gpu.uuid: settings.prices.get(gpu.name) for gpu in gpus}
+    purse = attribution.accrue(state.purse, seconds, gpus, billed, prices, boards.meters.energy)
+    purse = attribution.fold(
+        purse, {name: found.watched.tenants_held for name, found in looks.items()}
+    )
+    used = {portion.share for of in billed.values() for portion in of}
+    return attribution.bound(purse, settings.shares, used)
 
 
 def _target_events(looks: Mapping[str, Look], readings: Readings) -> Iterable[Event]:
@@ -161,12 +253,16 @@ def _gpu_events(
     for kind, uuid, text in news:
         gpu = now.boards.gpus[uuid]
         had = [*before.portions.get(uuid, ()), *now.portions.get(uuid, ())]
+        hit = {portion.share.model for portion in had} - {""}
+        if kind == "gpu_back":
+            lost = (e for e in reversed(before.events) if (e.kind, e.gpu) == ("gpu_lost", uuid))
+            hit |= set(next((event.models for event in lost), ()))
         yield Event(
             timestamp_seconds=readings.timestamp_seconds,
             kind=kind,
-            subject=f"gpu {gpu.index}",
-            text=f"{text} ({gpu.name}, {uuid})",
-            models=tuple(sorted({portion.share.model for portion in had} - {""})),
+            subject=f"GPU {gpu.index}",
+            text=text,
+            models=tuple(sorted(hit)),
             gpu=uuid,
         )
 
@@ -198,23 +294,42 @@ def _said_of(target: Target) -> tuple[str | None, ...]:
 
 
 def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
+    """Engines that are there: of one that has ended, another process may have the number now."""
     return [
-        Tenant(name, found.watched.tenant, found.watched.target.pid, _is_busy(found))
+        Tenant(
+            name,
+            found.watched.tenant,
+            found.watched.target.pid,
+            _is_busy(found),
+            found.watched.target.worker_roots,
+            found.watched.vantage == "gateway",
+        )
         for name, found in looks.items()
+        if found.watched.gone_since_seconds is None
     ]
 
 
+def _launches(found: Iterable[Launch], names_: Mapping[str, str]) -> tuple[Launch, ...]:
+    """By our names for their models."""
+    return tuple(one._replace(model=names.cut(names_.get(one.model, one.model))) for one in found)
+
+
 def _is_busy(found: Look) -> bool | None:
-    """Working: requests run, or tokens came. By the engine's word, not by GPU utilisation."""
-    running = found.watched.running
-    if found.is_resting and running is not None:
-        return running > 0  # as far as its last page goes
+    """Working at this look: requests run, by the engine's word. None: not known.
+
+    Not whether any ran since the last look: short ones would make all of their ticks busy. Looks
+    are samples, and their mean is the share of time with work. Who does not say how many run is
+    busy while tokens come.
+    """
+    running = found.watched.running_here
+    if running is not None:
+        return running > 0
     if not found.watched.is_up or found.growth is None:
         return None
-    tokens = [v for key, v in found.growth.counters.items() if key.measure == "tokens_total"]
-    if running is None and not tokens:
-        return None
-    return (running is not None and running > 0) or sum(tokens) > 0
+    here = found.growth.here
+    grown = here if here is not None else found.growth.counters
+    tokens = [v for key, v in grown.items() if key.measure == "tokens_total"]
+    return sum(tokens) > 0 if tokens else None
 
 
 # --- totals --------------------------------------------------------------------------------------
@@ -231,7 +346,7 @@ def addressed(key: Key, page_engine: str, page_vantage: str, target: str) -> Key
     return Key(catalog.seen_from(page_vantage, key.measure), tuple(labels))
 
 
-def _of(held: Mapping[str, Collection[str]], totals: dict[Key, T]) -> dict[Key, T]:
+def _of(held: Mapping[str, Mapping[str, float]], totals: dict[Key, T]) -> dict[Key, T]:
     """Totals without those of targets and models that are forgotten: what is gone vanishes."""
 
     def is_held(key: Key) -> bool:
@@ -246,7 +361,7 @@ def _totals(
     state: State, looks: Mapping[str, Look]
 ) -> tuple[dict[Key, float], dict[Key, Histogram]]:
     counters, hists = dict(state.counters), dict(state.histograms)
-    held = {name: found.watched.names_held for name, found in looks.items()}
+    held = _names_held(looks)
     if any(
         name not in held or was.names_held.keys() - held[name].keys()
         for name, was in state.watched.items()
@@ -259,6 +374,11 @@ def _totals(
         for key, grown in found.growth.counters.items():
             there = addressed(key, page.engine, page.vantage, target)
             counters[there] = counters.get(there, 0.0) + grown
+        for key, grown in (found.growth.here or {}).items():
+            if key.measure == "tokens_total":
+                ours = Key("node_tokens_total", key.labels)
+                there = addressed(ours, page.engine, page.vantage, target)
+                counters[there] = counters.get(there, 0.0) + grown
         for key, more in found.growth.histograms.items():
             there = addressed(key, page.engine, page.vantage, target)
             old = hists.get(there)
@@ -269,6 +389,18 @@ def _totals(
     return counters, hists
 
 
+def _place(found: Look, measure: str, model: str) -> Key:
+    """Under what a total of one look's target stands."""
+    page = found.watched.page
+    assert page is not None, "a look with growth has a page"
+    key = Key(measure, (("model", model),))
+    return addressed(key, page.engine, page.vantage, found.watched.target.name)
+
+
+def _names_held(looks: Mapping[str, Look]) -> dict[str, Mapping[str, float]]:
+    return {name: found.watched.names_held for name, found in looks.items()}
+
+
 def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past, ...]:
     assert now.at_seconds is not None, "a tick sets the time"
     mark = Past(
@@ -276,6 +408,9 @@ def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past
         counters=now.counters,
         histograms=now.histograms,
         spends=now.purse.spends,
+        revenue=now.revenue,
+        roofline=now.roofline,
+        made=now.made,
     )
     oldest = now.at_seconds - recent_seconds
     kept = [old for old in past if old.at_seconds >= oldest - 1e-6]

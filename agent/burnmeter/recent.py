@@ -10,13 +10,16 @@ that has only one tick has done nothing that we know of: None, not zero.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import TypeVar
+from itertools import pairwise
+from typing import Final, TypeVar
 
-from burnmeter import catalog, histograms
+from burnmeter import attribution, catalog, histograms, made
 from burnmeter.growth import model_of
 from burnmeter.model import Histogram, Key, Share, Spend
 from burnmeter.pipeline import Past
 
+WHOLE_RATIO: Final = 1e-6
+"""Of GPU time: what floating point leaves of nothing."""
 T = TypeVar("T")
 
 
@@ -32,8 +35,19 @@ class Recent:
     """What they grew by. Empty: not known."""
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     """By measure."""
-    spends: Sequence[tuple[Spend, Spend | None]] = ()
-    """Each share of a GPU, now and then. None: it had none."""
+    spends: Mapping[str, Spend] = field(default_factory=dict)
+    """State -> what its GPUs used in it."""
+    held_seconds: float = 0.0
+    """How long it has had GPUs: `seconds` at the most."""
+    made: Mapping[str, float] = field(default_factory=dict)
+    """Vantage -> tokens that these GPUs made, as it counts them."""
+    roofline: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(target, work) -> what roofline_seconds_total grew by."""
+    generating: frozenset[str] = frozenset()
+    """Targets whose generated tokens grew."""
+    earned: float | None = None
+    """Dollars that its tokens brought since first sight; None: they have no price."""
+    earned_lately: float | None = None
 
     def counter(self, measure: str, **labels: str) -> float | None:
         """How much a counter grew; None if the model has none."""
@@ -55,15 +69,19 @@ class Recent:
             histograms={plain[name]: h for name, h in self.histograms.items() if name in plain},
         )
 
-    def spent(self, what: Callable[[Spend], float | None]) -> float | None:
-        """Dollars or joules of the model's GPUs, busy and idle; None if one's are not known."""
-        found: list[float] = []
-        for now, then in self.spends:
-            have, had = what(now), what(then) if then is not None else None
-            if have is None:
-                return None
-            found.append(have - (had if had is not None else 0.0))
-        return sum(found) if found else None
+    @property
+    def spend(self) -> Spend:
+        """What its GPUs used, busy and idle. Joules and dollars None: not known of all the time."""
+        total = attribution.total(self.spends.values())
+        return total._replace(
+            joules=total.joules if _is_whole(total.metered_seconds, total) else None,
+            dollars=total.dollars if _is_whole(total.priced_seconds, total) else None,
+        )
+
+
+def _is_whole(seconds: float, of: Spend) -> bool:
+    """Not less, and not more either: then some of it is of before the window."""
+    return of.gpu_seconds > 0 and abs(seconds / of.gpu_seconds - 1.0) <= WHOLE_RATIO
 
 
 def by_model(past: Sequence[Past]) -> dict[str, Recent]:
@@ -72,10 +90,39 @@ def by_model(past: Sequence[Past]) -> dict[str, Recent]:
     counters = _grouped(now.counters, lambda key: model_of(key.labels))
     hists = _grouped(now.histograms, lambda key: model_of(key.labels))
     shares = _grouped(now.spends, lambda share: share.model)
-    return {
+    found = {
         model: _recent(model, keys, hists.get(model, ()), shares.get(model, ()), past)
         for model, keys in counters.items()
     }
+    return {model: _with_work(_with_revenue(did, past), past) for model, did in found.items()}
+
+
+def _with_revenue(did: Recent, past: Sequence[Past]) -> Recent:
+    """With what its tokens brought, in all and lately."""
+    totals = [_earned(one.revenue, did.model) for one in past]
+    then = next((total for total in totals if total is not None), None)
+    now = totals[-1]
+    lately = now - then if now is not None and then is not None else None
+    return replace(did, earned=now, earned_lately=lately)
+
+
+def _with_work(did: Recent, past: Sequence[Past]) -> Recent:
+    """With the time that its targets' work takes at the limits of their GPUs."""
+    if did.seconds <= 0:
+        return did
+    now, then = past[-1], past[0]
+    found: dict[tuple[str, str], float] = {}
+    for key, value in now.roofline.items():
+        labels = dict(key.labels)
+        if labels["model"] == did.model:
+            more = value - then.roofline.get(key, 0.0)
+            found[labels["target"], labels["work"]] = more
+    return replace(did, roofline={where: more for where, more in found.items() if more > 0})
+
+
+def _earned(revenue: Mapping[Key, float], model: str) -> float | None:
+    found = [value for key, value in revenue.items() if model_of(key.labels) == model]
+    return sum(found) if found else None
 
 
 @cache
@@ -109,7 +156,8 @@ def _recent(
     past: Sequence[Past],
 ) -> Recent:
     now = past[-1]
-    then = next(one for one in past if any(key in one.counters for key in keys))
+    first = next(n for n, one in enumerate(past) if any(key in one.counters for key in keys))
+    then = past[first]
     totals: dict[Key, float] = {}
     grown: dict[Key, float] = {}
     for key in keys:
@@ -120,14 +168,47 @@ def _recent(
         grown[ours] = grown.get(ours, 0.0) + more
     if then is now:
         return Recent(model=model, totals=totals)
+    made_by = {dict(key.labels)["vantage"]: key for key in _made_by(model) if key in now.made}
     return Recent(
         model=model,
         seconds=now.at_seconds - then.at_seconds,
         totals=totals,
         counters=grown,
         histograms=_merged(histogram_keys, now, then),
-        spends=[(now.spends[share], then.spends.get(share)) for share in shares],
+        spends=_spent(shares, now, then),
+        held_seconds=_held_seconds(shares, past[first:]),
+        made={where: now.made[k] - then.made.get(k, 0.0) for where, k in made_by.items()},
+        generating=frozenset(
+            dict(key.labels)["target"]
+            for key in keys
+            if key.measure == "tokens_total"
+            and ("kind", "generated") in key.labels
+            and now.counters[key] != then.counters.get(key, 0.0)
+        ),
     )
+
+
+@cache
+def _made_by(model: str) -> tuple[Key, ...]:
+    return tuple(Key(made.MEASURE, (("model", model), ("vantage", v))) for v in catalog.VANTAGES)
+
+
+def _spent(shares: Sequence[Share], now: Past, then: Past) -> dict[str, Spend]:
+    """By state. A share that is there no more was put under no model, with all that it had."""
+    found: dict[str, Spend] = {}
+    for share in shares:
+        more = attribution.since(now.spends[share], then.spends.get(share))
+        so_far = found.get(share.state)
+        found[share.state] = more if so_far is None else attribution.total((so_far, more))
+    return found
+
+
+def _held_seconds(shares: Sequence[Share], past: Sequence[Past]) -> float:
+    """Since the tick before the one that first billed it for a GPU."""
+    for before, after in pairwise((past[0], *past)):
+        if any(share in after.spends for share in shares):
+            return past[-1].at_seconds - before.at_seconds
+    return 0.0
 
 
 def _merged(keys: Sequence[Key], now: Past, then: Past) -> dict[str, Histogram]:

@@ -52,6 +52,32 @@ class Elsewhere:
     tokens: Mapping[str, float]
 
 
+class Factor(NamedTuple):
+    """One factor of what a token costs."""
+
+    name: str
+    """price or power; unknown, idle, prefill, stack, batch; and model, work or time."""
+    value: float
+    unit: str
+    """`dollars per GPU-second`, `watts`, `GPU-seconds per token`; of the others, which say how many
+    times more a token costs by them, `ratio`."""
+    how: str
+    """measured, given (somebody said so) or assumed."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a model's tokens cost, as products, over the recent window."""
+
+    dollars: tuple[Factor, ...]
+    """Their product is dollars per generated token; empty: the cost is not known."""
+    joules: tuple[Factor, ...]
+    """Likewise of joules."""
+    notes: tuple[str, ...] = ()
+    """What the assumed factors go by, and why others are missing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
     """One model on this node, over the recent window of `recent_seconds`."""
@@ -77,6 +103,14 @@ class ModelView:
     dollars_per_million_tokens: float | None
     """Recent: dollars of its GPUs, busy and idle, over generated tokens."""
     joules_per_token: float | None
+    cost_dollars: float | None
+    revenue_dollars: float | None
+    """Both since the agent started; None: not known, or no price is set for its tokens."""
+    cost_dollars_per_hour: float | None
+    revenue_dollars_per_hour: float | None
+    """The same, lately."""
+    signature: Signature | None
+    """Why a token costs what it does. None: none was generated lately, or no GPU is known."""
     requests: Mapping[str, float]
     """Outcome -> count since first sight, at least; `error_upper`: at most, where that differs."""
     tokens: Mapping[str, float]
@@ -145,7 +179,12 @@ class GpuView:
 
     gpu: Gpu
     shares: tuple[Share, ...]
+    is_up: bool | None
+    """False: it is lost. None: the driver answers for none."""
     dollars_per_hour: float | None
+    """Of an owned one with power, at what it draws now."""
+    price_source: str | None = None
+    """Whose word the price is."""
     energy_joules: float | None = None
     """Since the agent started."""
     meters: tuple[Figure, ...] = ()
@@ -221,6 +260,8 @@ class Snapshot:
     sources: tuple[SourceView, ...]
     burns: tuple[Burn, ...]
     spends: Mapping[Share, Spend]
+    node_spend: Spend
+    """All GPUs together since the agent started; the rows of `spends` sum to it."""
     counters: Mapping[Key, float]
     """Canonical counters since first sight, by measure; labels include model and target."""
     histograms: Mapping[Key, Histogram]

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from burnmeter import histograms, names, pipeline, recent, sli, vantage, xids
+from burnmeter import bill, histograms, names, pipeline, recent, sli, vantage, xids
 from burnmeter.config_targets import bare_url
 from burnmeter.dialects import INDICATORS
 from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
 from burnmeter.gpu_watch import XidSeen
-from burnmeter.model import Burn, Histogram, Key
+from burnmeter.model import Burn, Gpu, Histogram, Key
 from burnmeter.pipeline import Settings, State
+from burnmeter.pricing import Price
 from burnmeter.recent import Recent
 from burnmeter.snapshot import (
     Elsewhere,
@@ -29,7 +30,7 @@ from burnmeter.snapshot import (
     TargetView,
     XidView,
 )
-from burnmeter.units import TOKENS_PER_MILLION
+from burnmeter.units import SECONDS_PER_HOUR
 from burnmeter.watch import Watched
 
 LATENCIES: Final = {**INDICATORS, "prefill": "prefill_seconds", "decode": "decode_seconds"}
@@ -51,10 +52,6 @@ def latency(histogram: Histogram) -> Latency:
 
 
 # --- one model -----------------------------------------------------------------------------------
-
-
-def _per(amount: float | None, count: float | None, scale: float = 1.0) -> float | None:
-    return None if amount is None or not count else amount / count * scale
 
 
 def error_ratio(recent_: Recent) -> tuple[float | None, float | None]:
@@ -147,7 +144,7 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
     nearest = {measure: seen[where] for measure, where in at.items()}
     tokens, requests = nearest["tokens_total"], nearest["requests_total"]
     lower, upper = _errors(nearest[vantage.FAILED], watched)
-    generated = tokens.counter("tokens_total", kind="generated")
+    bill_ = bill.money(frame.state, frame.settings, did, at["tokens_total"], watched)
     kv = _gauge(watched, "kv_cache_used_ratio", model)
     running = _gauge(watched, "running_requests", model)
     waiting = _gauge(watched, "waiting_requests", model)
@@ -171,13 +168,13 @@ def model_view(frame: Frame, did: Recent, watched: Sequence[Watched]) -> ModelVi
             for short, measure in LATENCIES.items()
             if measure in nearest[measure].histograms
         },
-        dollars_per_million_tokens=_per(
-            did.spent(lambda spend: spend.dollars), generated, TOKENS_PER_MILLION
-        ),
-        joules_per_token=_per(did.spent(lambda spend: spend.joules), generated),
+        **{name: value for name, value in bill_._asdict().items() if name != "why"},
         requests=sli.by_outcome(sli.outcomes(model, requests.totals)),
         tokens=_tokens(tokens),
-        not_available=_not_available(watched),
+        not_available={
+            **_not_available(watched),
+            **{what: why for what, why in bill_.why.items() if why is not None},
+        },
         seen_from={
             word: at[measure]
             for word, measure in _WORDS.items()
@@ -302,14 +299,16 @@ def _words(one: Watched) -> dict[str, list[str]]:
 
 
 def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
-    state, prices = frame.state, frame.settings.dollars_per_hour
+    state, prices = frame.state, frame.settings.prices
     boards = state.boards
     return tuple(
         GpuView(
             gpu=gpu,
             shares=tuple(portion.share for portion in state.portions.get(gpu.uuid, ())),
-            dollars_per_hour=prices.get(gpu.name),
-            energy_joules=boards.meters.total_joules(gpu.uuid),
+            is_up=None if gpu.failure and gpu.uuid not in boards.lost else gpu.failure is None,
+            dollars_per_hour=_per_hour(prices.get(gpu.name), gpu),
+            price_source=found.source if (found := prices.get(gpu.name)) is not None else None,
+            energy_joules=boards.meters.joules.get(gpu.uuid),
             meters=boards.meters.figures(gpu.uuid),
             xid_totals={c: seen.times for (u, c), seen in boards.xids.items() if u == gpu.uuid},
             xids=tuple(_xid(c, seen) for (u, c), seen in boards.xids.items() if u == gpu.uuid),
@@ -317,6 +316,14 @@ def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
         )
         for gpu in sorted(boards.gpus.values(), key=lambda gpu: gpu.index)
     )
+
+
+def _per_hour(price: Price | None, gpu: Gpu) -> float | None:
+    """With power, where that is apart: at what it draws now."""
+    if price is None:
+        return None
+    watts = gpu.power_watts if gpu.power_watts is not None else 0.0
+    return price.dollars(SECONDS_PER_HOUR, watts * SECONDS_PER_HOUR)
 
 
 def _xid(code: int, seen: XidSeen) -> XidView:
@@ -379,7 +386,8 @@ def snapshot(
         sources=sources,
         burns=frame.burns,
         spends=state.purse.spends,
-        counters=state.counters,
+        node_spend=state.purse.node,
+        counters={**state.counters, **state.revenue, **state.roofline},
         histograms=state.histograms,
         gauges=_gauges(state.watched.values()),
         events=state.events,

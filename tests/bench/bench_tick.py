@@ -33,6 +33,7 @@ from burnmeter.model import (
 )
 from burnmeter.page import PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.pricing import Price
 from burnmeter.snapshot import Health, Snapshot
 from burnmeter.watch import Terms
 
@@ -104,7 +105,7 @@ class Node:
             ),
             objectives=DEFAULTS,
             recent_seconds=60.0,
-            dollars_per_hour={"NVIDIA H100": 3.0},
+            prices={"NVIDIA H100": Price(3.0, 0.0, "a bench")},
         )
         self.processes = {
             pid: Process(pid=pid, parent_pid=1, started_timestamp_seconds=0.0, command=(), title="")

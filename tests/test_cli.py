@@ -145,6 +145,25 @@ def test_a_folder_is_no_config(tmp_path: Path) -> None:
     assert result.exit_code == 1
 
 
+@pytest.mark.parametrize("config", ["", "intervall_seconds: 5\n"], ids=["right", "wrong, too"])
+def test_check_tells_the_mistakes_of_the_file_of_prices_beside_the_configs(
+    tmp_path: Path, config: str
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("gpu_dollars_per_hour: {H100: cheap}\n")
+    with chdir(tmp_path):
+        Path("config.yaml").write_text(f"{config}prices: {{file: {prices}}}\n")
+        result = CliRunner().invoke(main, ["check", "--config", "config.yaml"])
+        for_machines = CliRunner().invoke(main, ["check", "--config", "config.yaml", "--json"])
+
+    places = [":".join(line.split(":")[:3]) for line in result.stderr.splitlines()]
+    assert places == ["config.yaml:1:1"] * bool(config) + [f"{prices}:1:30"]
+    assert (result.stdout, result.exit_code, for_machines.exit_code) == ("", 1, 1)
+    told = json.loads(for_machines.stdout)
+    assert [one["path"] for one in told["problems"]] == [place.split(":")[0] for place in places]
+    assert "config" not in told
+
+
 # --- once --------------------------------------------------------------------------------------
 
 

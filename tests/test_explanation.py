@@ -113,7 +113,7 @@ def test_a_word_that_is_nothing_is_answered_with_what_is_near():
 @pytest.mark.parametrize(
     ("word", "near"),
     [
-        ("cost", "`cost_dollars`"),
+        ("cost", "`cost_dollars`, `node_cost_dollars`"),
         ("burn", "`slo_burn_ratio`"),
         ("Power", "`gpu_power_watts`, `gpu_power_min_watts`, `gpu_power_max_watts`"),
         ("cancelled", "`requests`"),

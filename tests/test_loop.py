@@ -116,7 +116,7 @@ def test_a_gpu_source_that_fails_says_its_kind_and_each_gpu_says_why() -> None:
     snapshot = ticking.tick()
 
     assert value(ticking, "burnmeter_source_up", source="gpus", kind="driver") == 0.0
-    assert value(ticking, "burnmeter_gpu_up", gpu="GPU-0") == 0.0
+    assert value(ticking, "burnmeter_gpu_up", gpu="GPU-0") is None  # It need not be lost.
     assert value(ticking, "burnmeter_gpu_power_watts", gpu="GPU-0") is None
     assert snapshot.gpus[0].gpu.failure == Failure("driver", "the driver is gone")
 

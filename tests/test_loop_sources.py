@@ -3,14 +3,23 @@ driver's library in the reader's child (a stub of it, tests/nvml_stub). Ticks go
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from burnmeter import wiring
 from burnmeter.config import Config, Limits
 from burnmeter.loop import Agent
-from burnmeter.model import Target
+from burnmeter.model import (
+    Failure,
+    GpuProcess,
+    GpuReading,
+    Launch,
+    Process,
+    ProcessReading,
+    Target,
+)
 from burnmeter.snapshot import Snapshot
 from burnmeter.sources.nvml.source import NvmlSource
 from tests import servers
@@ -178,7 +187,7 @@ def test_a_lost_gpu_says_so_and_the_other_goes_on(
     assert value(ticking, "burnmeter_gpu_up", gpu="GPU-1") == 0.0
     lost = snapshot.gpus[1].gpu.failure
     assert lost is not None
-    assert [event.kind for event in snapshot.events if event.subject == "gpu 1"] == ["gpu_lost"]
+    assert [event.kind for event in snapshot.events if event.subject == "GPU 1"] == ["gpu_lost"]
 
 
 def test_a_machine_without_a_driver_ticks_on_and_says_why(gpu_source: Sources) -> None:
@@ -193,3 +202,59 @@ def test_a_machine_without_a_driver_ticks_on_and_says_why(gpu_source: Sources) -
     assert view.failure.kind == "no_library"
     assert value(ticking, "burnmeter_source_up", source="gpus", kind="no_library") == 0.0
     assert snapshot.gpus == ()
+
+
+# --- whose GPUs are ------------------------------------------------------------------------------
+
+
+def held() -> GpuReading:
+    """One GPU, with process 21 on it."""
+    (one,) = gpus().gpus
+    return gpus(gpus=(replace(one, processes=(GpuProcess(pid=21),)),))
+
+
+def worker() -> ProcessReading:
+    """A headless rank, started by process 20."""
+    rank = Process(
+        pid=21, parent_pid=20, started_timestamp_seconds=1.0, command=("vllm",), title="vllm"
+    )
+    return processes(replace(rank, pid=20, parent_pid=1), rank)
+
+
+def test_a_rank_without_a_page_has_its_gpu_also_while_the_driver_is_silent() -> None:
+    """Whoever holds nothing that we know of is not looked at for how it was started."""
+
+    def launches(_: Mapping[int, Process], holders: Collection[int]) -> tuple[Launch, ...]:
+        return (Launch(20, "big"),) if 21 in holders else ()
+
+    silent = gpus(0, failure=Failure("timeout", "the driver hangs"))
+    ticking = agent(
+        gpus=Scripted(held, held, lambda: silent),
+        processes=Scripted(worker),
+        find_launches=launches,
+    )
+    shown = [ticking.tick() for _ in range(4)]
+
+    assert [[share.model for share in s.gpus[0].shares] for s in shown] == [["big"]] * 4
+    assert shown[-1].gpus[0].shares[0].method == "last_seen"
+
+
+def test_a_bill_of_too_many_rows_is_bounded_and_says_so() -> None:
+    """Each launch is of another model; the least recent are under none."""
+    now = iter(range(100))
+    config = settings(limits=Limits(scrape_timeout_seconds=DEADLINE_SECONDS, shares=10))
+    ticking = agent(
+        config,
+        gpus=Scripted(held),
+        processes=Scripted(worker),
+        find_launches=lambda _, __: (Launch(20, f"m{next(now)}"),),
+    )
+    for _ in range(15):
+        snapshot = ticking.tick()
+
+    rows = snapshot.spends
+    assert len(rows) <= 11
+    assert sum(s.gpu_seconds for s in rows.values()) == pytest.approx(
+        snapshot.node_spend.gpu_seconds, rel=1e-9
+    )
+    assert value(ticking, "burnmeter_limit_reached_total", limit="shares") > 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from burnmeter import wiring
+from burnmeter import looking, wiring
 from burnmeter.config import Config, Discovery, Gpus
 from burnmeter.config_probes import Probe
 from burnmeter.doctor import findings
@@ -394,7 +394,7 @@ def test_a_recorded_probe_replays_to_the_same_snapshots(tmp_path: Path) -> None:
 
 def test_doctor_sends_nothing() -> None:
     with Server(probing.streams(*GOOD)) as server:
-        wiring.look_once(settings(probing.probe(server.url)))
+        looking.look_once(settings(probing.probe(server.url)))
         connections = server.connections
 
     assert connections == 0
@@ -405,7 +405,7 @@ def test_doctor_finds_a_probe_wrong_whose_key_cannot_be_read(
 ) -> None:
     monkeypatch.setenv("READ_KEY", KEY)
     monkeypatch.delenv("UNSET_KEY", raising=False)
-    glance = wiring.look_once(
+    glance = looking.look_once(
         settings(
             probe(name="well", token_environment="READ_KEY"),
             probe(name="unset", token_environment="UNSET_KEY"),

@@ -1,11 +1,14 @@
 """What is new of many at once is one line of the log."""
 
 import logging
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from burnmeter.loop import tell
-from tests.snapshot_parts import event
+from burnmeter.model import Failure
+from burnmeter.telling import tell
+from tests.snapshot_parts import event, source
 from tests.snapshots import empty
 
 STILL = "availability: 100 % of the last 5 min were bad"
@@ -23,6 +26,38 @@ def test_a_target_whose_many_models_burn_is_one_line(caplog: pytest.LogCaptureFi
     lines = told(caplog, [f"m{number:02}" for number in range(64)])
 
     assert lines == [f"WARNING m00, m01, m02 and 61 more: burning: {STILL}"]
+
+
+def test_a_board_is_named_so_that_it_can_be_found(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "burnmeter")
+    news = [
+        replace(event(0, "throttled", f"gpu {index}", "clocks are held down"), gpu=f"GPU-{index}a")
+        for index in range(4)
+    ]
+    tell(empty(), empty(events=tuple(news)))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "gpu 0 (GPU-0a), gpu 1 (GPU-1a), gpu 2 (GPU-2a) and 1 more: throttled: clocks are held down"
+    ]
+
+
+def test_another_reason_of_the_same_failure_is_news_and_how_long_already_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "burnmeter")
+    texts = (
+        "reading the gpus began 0.3 s ago and has not ended",
+        "reading the gpus began 5.3 s ago and has not ended",
+        "got no answer from the driver in 2 s (it was at: gpu 0 heat)",
+    )
+    seen = [empty(sources=(source("gpus", failure=Failure("timeout", text)),)) for text in texts]
+    for before, now in pairwise((None, *seen)):
+        tell(before, now)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"gpus: {texts[0]}",
+        f"gpus: {texts[2]}",
+    ]
 
 
 def test_a_few_are_all_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from burnmeter import wiring
+from burnmeter import looking, wiring
 from burnmeter.config import Config, Discovery, Gpus
+from burnmeter.config_prices import Prices
 from burnmeter.doctor import findings
-from burnmeter.loop import World
+from burnmeter.loop import Agent, World
 from burnmeter.model import Failure, GpuReading, Process, Target
 from tests import servers
 from tests.fakes_world import Scripted, gpus, processes, world
@@ -182,9 +184,46 @@ def test_a_simulated_world_is_marked_and_ticks_fast_with_short_timeouts(stack: E
     assert {target.origin for target in made.find_targets({})} == {"simulated"}
 
 
+def test_the_file_of_prices_counts_on_a_simulated_node_too(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text("default_gpu_dollars_per_hour: 1.25\n")
+    settings, made = wiring.simulated_world(Config(prices=Prices(file=str(file))), stack)
+    agent = Agent(settings, made)
+    stack.callback(agent.close)
+
+    prices = {view.dollars_per_hour for view in agent.tick().gpus}
+
+    assert prices == {1.25}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", None),
+        ("token: 1\n", ":1:1: unknown key `token`; did you mean `tokens`?"),
+        (None, ": cannot be read: No such file or directory"),
+    ],
+)
+def test_one_look_reads_the_file_of_prices(
+    tmp_path: Path, text: str | None, says: str | None
+) -> None:
+    file = tmp_path / "prices.yaml"
+    if text is not None:
+        file.write_text(text)
+
+    glance = looking.look_once(replace(NOBODY, prices=Prices(file=str(file))))
+
+    assert glance.price_file == str(file)
+    failure = glance.price_failure
+    stands = "prices are the config's until it can be read"
+    assert (failure and failure.message) == (says and f"{file}{says}; {stands}")
+
+
 def test_one_look_says_what_each_source_found() -> None:
     with servers.Server(servers.keeps_alive) as engine:
-        glance = wiring.look_once(replace(NOBODY, targets=(listed(engine.url),)))
+        glance = looking.look_once(replace(NOBODY, targets=(listed(engine.url),)))
 
     assert glance.gpus is None
     assert glance.processes is None
@@ -196,7 +235,7 @@ def test_one_look_finds_a_real_process_that_looks_like_an_engine() -> None:
     command = ["llama-server", "-c", "import time; time.sleep(60)", "-m", "x.gguf"]
     with subprocess.Popen(command, executable=sys.executable) as process:
         try:
-            glance = wiring.look_once(Config(gpus=Gpus(enabled=False)))
+            glance = looking.look_once(Config(gpus=Gpus(enabled=False)))
         finally:
             process.kill()
 

@@ -1,50 +1,40 @@
 """The command line. It wires and prints, and decides nothing.
 
 Exit codes: 0 fine, 1 found something wrong, 2 called wrongly. No flag repeats a key of the config.
-Surprising: the main thread does nothing but wait for a signal, and ticks happen beside it, so that
-no source that hangs can delay the end.
 """
 
 import io
 import json
 import logging
-import queue
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
-from burnmeter import __version__, config, dialects, names, reports, wiring
+from burnmeter import __version__, config, dialects, looking, names, reports, wiring
 from burnmeter.config import Config
 from burnmeter.config_targets import bare_url
+from burnmeter.cost_explanation import SUBJECTS, Costed, amount, chosen, costed
 from burnmeter.doctor import findings
 from burnmeter.errors import BurnmeterError, ConfigError, PageError
 from burnmeter.explanation import explain as explain_metric
 from burnmeter.explanation import unused
 from burnmeter.export import snapshot_json, terminal
-from burnmeter.export.server import Limits, Server
-from burnmeter.export.web import application
 from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
-from burnmeter.loop import Agent, World
+from burnmeter.loop import Agent
 from burnmeter.model import About
-from burnmeter.sources.recording import Recorder, Recording
+from burnmeter.serving import record_into, serve
+from burnmeter.sources import price_file
+from burnmeter.sources.plain import to_plain
+from burnmeter.sources.recording import Recording
 from burnmeter.sources.replay import Replay
 
-LOG: Final = logging.getLogger(__name__)
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""SIGHUP: the terminal was closed."""
-WAKE_SECONDS: Final = 0.25
-LAST_TICK_SECONDS: Final = 0.5
-"""A tick under way at the end may finish within this; a longer one is left behind."""
 EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
+LOOKS_APART_SECONDS: Final = 1.0
 CONFIG_PATH: Final = click.Path(readable=False, path_type=Path)
 """Not checked by click, which calls a file without permission a wrong call: exit code 2."""
 CONFIG = click.option(
@@ -54,6 +44,13 @@ CONFIG = click.option(
     help="The YAML file with your settings.",
 )
 JSON = click.option("--json", "as_json_text", is_flag=True, help="For machines.")
+SECONDS = click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600.0),
+    help="Between the two looks.",
+)
 
 
 class Group(click.Group):
@@ -92,17 +89,17 @@ def load(config_file: Path | None) -> Config:
     """The config of a file, or all defaults. Raises ConfigError."""
     if config_file is None:
         return Config()
-    found = read(config_file)
+    found = config.load(config_file, **engines_known())
     for problem in found.warnings:
         click.echo(str(problem), err=True)
     return found
 
 
-def read(config_file: Path) -> Config:
-    """The config of a file, held against the engines that we know. Raises ConfigError."""
+def engines_known() -> dict[str, Any]:
+    """What a config is held against: the bounds and roles of the engines that we know."""
     known = dialects.load_all().items()
     roles = {engine: {role.role for role in dialect.roles} for engine, dialect in known}
-    return config.load(config_file, bounds=dialects.bounds_by_engine(), roles=roles)
+    return {"bounds": dialects.bounds_by_engine(), "roles": roles}
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -167,60 +164,6 @@ def up(config_file: Path | None, simulate: bool) -> None:
         serve(*wiring.simulated_world(settings, stack))
 
 
-def serve(settings: Config, world: World) -> None:
-    """Tick and answer until a signal says to stop."""
-    stop, orders = threading.Event(), told_to_stop()
-    agent = Agent(settings, world)
-    ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
-    app = application(lambda: agent.outlet, clock=world.wall_clock)
-    limits = Limits(waiting_connections=settings.limits.clients)
-    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    try:
-        with Server(app, settings.listen_host, settings.listen_port, limits) as server:
-            click.echo(f"burnmeter {__version__} watches {settings.node}")
-            click.echo(f"  live page  http://{host}:{server.port}/")
-            click.echo(f"  metrics    http://{host}:{server.port}/metrics")
-            ticks.start()
-            await_order(orders)
-            hurry()
-            stop.set()
-            ticks.join(LAST_TICK_SECONDS)
-    finally:
-        agent.close()
-    LOG.info("burnmeter stopped")  # Not echo: a closed terminal must not make an error of it.
-
-
-def told_to_stop() -> "queue.SimpleQueue[int]":
-    """Holds the signals that said so. What whoever started us ignores (nohup) stays ignored."""
-    orders = queue.SimpleQueue[int]()
-    for number in STOPPING:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            # Not Event.set, which takes a lock that the interrupted thread may hold.
-            signal.signal(number, lambda got, _: orders.put(got))
-    return orders
-
-
-def await_order(
-    orders: "queue.SimpleQueue[int]", is_over: Callable[[], bool] = lambda: False
-) -> None:
-    """Return once a signal has said to stop, or it is over by itself.
-
-    A signal that comes in the instant before the main thread blocks is seen by Python only when it
-    wakes, so it wakes now and then.
-    """
-    while not is_over():
-        with suppress(queue.Empty):
-            orders.get(timeout=WAKE_SECONDS)
-            return
-
-
-def hurry() -> None:
-    """From now on a signal ends us at once; but a closing terminal sends SIGHUP more than once."""
-    for number in STOPPING:
-        is_hangup = number == signal.SIGHUP
-        signal.signal(number, signal.SIG_IGN if is_hangup else signal.SIG_DFL)
-
-
 @main.command(
     short_help="Two looks at this node, printed.",
     epilog="Exit codes: 0 nothing burns, 1 something burns or failed, 2 called wrongly.",
@@ -228,13 +171,7 @@ def hurry() -> None:
 @CONFIG
 @JSON
 @click.option("--simulate", is_flag=True, help="Look at a simulated node.")
-@click.option(
-    "--seconds",
-    default=5.0,
-    show_default=True,
-    type=click.FloatRange(0.1, 3600.0),
-    help="Between the two looks.",
-)
+@SECONDS
 def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: float) -> None:
     """One pass to standard output: two looks, and what happened between them."""
     settings = load(config_file)
@@ -243,14 +180,9 @@ def once(config_file: Path | None, as_json_text: bool, simulate: bool, seconds: 
             settings, world = wiring.simulated_world(settings, stack)
         else:
             world = wiring.real_world(settings)
-        # A stretch longer than the interval would count as one that nobody watched.
-        agent = Agent(replace(settings, interval_seconds=seconds), world)
-        stack.callback(agent.close)
-        agent.tick()
         if sys.stderr.isatty():
             click.echo(f"looking again in {seconds:g} s ...", err=True)
-        time.sleep(seconds)
-        snapshot = agent.tick()
+        snapshot = looking.looks(settings, world, seconds, apart_seconds=seconds)
     if as_json_text:
         click.echo(snapshot_json.to_bytes(snapshot).decode())
     else:
@@ -311,20 +243,24 @@ def place_shown(place: str) -> str:
 )
 @JSON
 def check(config_file: Path, as_json_text: bool) -> None:
-    """All problems of a config at once, with file:line:column and what would be right."""
-    try:
-        found = read(config_file)
-    except ConfigError as error:
-        if not as_json_text:
-            raise
-        click.echo(json.dumps({"problems": [problem_json(p) for p in error.problems]}, indent=2))
-        sys.exit(1)
+    """All problems of a config at once, with file:line:column and what would be right.
+
+    And those of the file that its `prices.file` names, if that is on this machine.
+    """
+    found, problems = config.examined(config_file, **engines_known())
+    if found.prices.file is not None:
+        problems += price_file.problems(found.prices.file, found.prices)
+    is_wrong = any(not problem.is_warning for problem in problems)
     if as_json_text:
-        problems = [problem_json(p) for p in found.warnings]
-        click.echo(json.dumps({"problems": problems, "config": config.as_dict(found)}, indent=2))
-        return
-    for problem in found.warnings:
+        told: dict[str, Any] = {"problems": [problem_json(problem) for problem in problems]}
+        if not is_wrong:
+            told["config"] = config.as_dict(found)
+        click.echo(json.dumps(told, indent=2))
+        sys.exit(1 if is_wrong else 0)
+    for problem in problems:
         click.echo(str(problem), err=True)
+    if is_wrong:
+        sys.exit(1)
     counts = {"target": len(found.targets), "objective": len(found.objectives)}
     if found.probes:
         counts["probe"] = len(found.probes)
@@ -348,7 +284,7 @@ def problem_json(problem: Any) -> dict[str, Any]:
 def doctor(config_file: Path | None, as_json_text: bool) -> None:
     """What is found on this node, what is missing, and which flag would bring it."""
     settings = load(config_file)
-    found = findings(wiring.look_once(settings))
+    found = findings(looking.look_once(settings))
     if as_json_text:
         rows = [asdict(finding) for finding in found]
         click.echo(json.dumps({"findings": rows}, indent=2))
@@ -358,16 +294,47 @@ def doctor(config_file: Path | None, as_json_text: bool) -> None:
 
 
 @main.command(
-    short_help="Where a number comes from.",
+    short_help="Where a number comes from; why a token costs what it does.",
     epilog="Exit codes: 0 it is known, 1 it is not, 2 called wrongly.",
 )
 @click.argument("metric")
-@click.option("--engine", metavar="ENGINE", help="Only where this engine has it from.")
-def explain(metric: str, engine: str | None) -> None:
+@click.argument("model", required=False)
+@click.option("--engine", metavar="ENGINE", help="Of a metric, only where this engine has it from.")
+@CONFIG
+@click.option("--simulate", is_flag=True, help="Of cost or energy, on a simulated node.")
+@click.option(
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600.0),
+    help="How long to look, where no agent is asked.",
+)
+@JSON
+def explain(
+    metric: str,
+    model: str | None,
+    engine: str | None,
+    config_file: Path | None,
+    simulate: bool,
+    seconds: float,
+    as_json_text: bool,
+) -> None:
     """Where a number comes from: engine's name, dialect line, unit, formula.
 
     METRIC is our name, its short form (`ttft`), or an engine's own name.
+
+    As `explain cost MODEL`, or `explain energy MODEL`: the factors whose product is what a token of
+    this model costs lately, each with what is measured and what is assumed. Asks the agent that
+    runs here with these settings; where none does, it looks for itself.
     """
+    if metric in SUBJECTS:
+        if engine is not None:
+            raise click.UsageError("--engine is for metrics, not for cost and energy")
+        settings = load(config_file)
+        explain_cost(metric, model, costs(settings, seconds, simulate=simulate), as_json_text)
+        return
+    if model is not None or simulate:
+        raise click.UsageError(f"a MODEL and --simulate go with {' and '.join(SUBJECTS)} only")
     known = dialects.load_all()
     if engine is not None and engine not in known:
         text = f"`{engine}` is no engine; known: {', '.join(known)}"
@@ -381,7 +348,48 @@ def explain(metric: str, engine: str | None) -> None:
             return
         near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
         fail(f"`{metric}` is not a metric of burnmeter, nor an engine's{near}")
-    click.echo("\n".join(map(reports.explanation, found)), nl=False)
+    if as_json_text:
+        click.echo(json.dumps(to_plain(tuple(found)), indent=2))
+    else:
+        click.echo("\n".join(map(reports.explanation, found)), nl=False)
+
+
+def costs(settings: Config, seconds: float, *, simulate: bool) -> tuple[Costed, ...]:
+    """By the agent that runs here, else by looks of our own."""
+    address = None if simulate else looking.running_agent(settings)
+    if address is not None:
+        try:
+            told = looking.costs_of(address)
+        except PageError as error:
+            if error.kind != "refused":
+                click.echo(f"burnmeter: {visible(error.message)}", err=True)
+        else:
+            click.echo(f"by the agent at {address}", err=True)
+            return told
+    click.echo(f"no agent is asked; looking for {seconds:g} s ...", err=True)
+    with ExitStack() as stack:
+        world = wiring.real_world(settings) if not simulate else None
+        if world is None:
+            settings, world = wiring.simulated_world(settings, stack)
+        found = looking.looks(settings, world, seconds, apart_seconds=LOOKS_APART_SECONDS)
+        return tuple(map(costed, found.models))
+
+
+def explain_cost(
+    subject: str, model: str | None, found: tuple[Costed, ...], as_json_text: bool
+) -> None:
+    """Print it, and exit with 1 if it is known of none."""
+    if not found:
+        fail("no engine is watched here; `burnmeter doctor` says why")
+    try:
+        ours = chosen(found, model)
+    except KeyError as error:
+        fail(f"`{model}` is no model of this node; there is {error.args[0]}")
+    if as_json_text:
+        click.echo(json.dumps(to_plain(tuple(ours)), indent=2))
+    else:
+        click.echo(visible("\n".join(reports.cost(one, subject) for one in ours)))
+    sys.exit(1 if all(amount(one, subject) is None for one in ours) else 0)
 
 
 @main.command(
@@ -423,30 +431,6 @@ def record(
     if into.stopped_by is not None:
         fail(f"{out}: {told}; ended by {into.stopped_by}")
     click.echo(f"{out}: {told}")
-
-
-def record_into(into: Recorder, agent: Agent, seconds: float | None) -> None:
-    """Tick until a signal, the time or the file ends it."""
-    stop, orders = threading.Event(), told_to_stop()
-    end = float("inf") if seconds is None else time.monotonic() + seconds
-    is_watched = sys.stderr.isatty()
-
-    def is_over() -> bool:
-        if is_watched:
-            told = reports.recorded(into.ticks, into.targets, into.size_bytes)
-            click.echo(f"\r{told} ", err=True, nl=False)
-        is_late = time.monotonic() >= end and into.ticks > 0
-        return is_late or into.stopped_by is not None
-
-    ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
-    ticks.start()
-    await_order(orders, is_over)
-    hurry()
-    stop.set()
-    ticks.join(LAST_TICK_SECONDS)
-    agent.close()
-    if is_watched:
-        click.echo(err=True)
 
 
 @main.command(

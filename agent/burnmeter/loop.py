@@ -7,60 +7,57 @@ Snapshot stays, growing old where everybody can see it.
 """
 
 import logging
-import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
-from burnmeter import __version__, names, prices, views
+from burnmeter import __version__, pricing, views
+from burnmeter.background import Background, Source
 from burnmeter.config import Config
+from burnmeter.config_prices import Prices
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
 from burnmeter.export import prometheus
 from burnmeter.export.web import Outlet, render
 from burnmeter.frame import Frame
-from burnmeter.model import Failure, GpuReading, PageReading, Process, ProcessReading, Target
-from burnmeter.names import OVERFLOW
+from burnmeter.model import (
+    Failure,
+    GpuReading,
+    Launch,
+    PageReading,
+    Process,
+    ProcessReading,
+    Target,
+)
+from burnmeter.model_facts.known import Library, LibraryReading
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State, tick
 from burnmeter.snapshot import Health, Snapshot, SourceView
 from burnmeter.sources.own import OwnCost
+from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.recording import RawTick
+from burnmeter.telling import tell
 from burnmeter.watch import Terms
 
 log = logging.getLogger("burnmeter")
+Reading = GpuReading | ProcessReading | PriceReading | LibraryReading
 
 PROCESSES_EVERY_TICKS: Final = 2
+FILES_WAIT_SECONDS: Final = 0.1
+"""Files on a disk that hangs are not waited for; what they said last stands meanwhile."""
 GPU_WAIT_RATIO: Final = 0.1
 """The driver holds a tick up by this share of the interval at most; a late answer is the next's."""
 LATE_RATIO: Final = 0.1
 LIMITS_BY_KIND: Final = {"too_large": "body_bytes", "too_many_series": "series_per_target"}
-BEYOND: Final = {
-    "models": f"is counted as the model `{OVERFLOW}`",
-    "probes": "waits for the next day",
-}
-"""What becomes of what is beyond a limit, if it is read at all."""
-PLACES: Final = {"probes": "probes[].tokens_per_day` or `dollars_per_day"}
-"""Where a limit stands in the config, if not under `limits`."""
-SUBJECTS_TOLD: Final = 3
-"""Of those of which the same is told at once: a target that stalls makes all its models burn."""
-BAD_NEWS: Final = {
-    *("down", "stalled", "stale", "sick", "burning"),
-    *("xid", "gpu_lost", "throttled", "recovery"),
-}
-R_co = TypeVar("R_co", covariant=True)
-R = TypeVar("R")
 
 
-class Source(Protocol[R_co]):
-    """Something that can be read once and closed."""
+class Models(Source[LibraryReading], Protocol):
+    """Looks for what is known of the models that are served."""
 
-    def read(self) -> R_co: ...
-    def close(self) -> None: ...
+    def want(self, targets: Iterable[Target], processes: Mapping[int, Process]) -> None: ...
 
 
 class Pages(Protocol):
@@ -87,86 +84,25 @@ class World:
     pages: Pages
     find_targets: Callable[[Mapping[int, Process]], tuple[Target, ...]]
     own_cost: OwnCosts
+    find_launches: Callable[[Mapping[int, Process], Collection[int]], tuple[Launch, ...]] = (
+        lambda _, __: ()
+    )
+    """Engines that were started here, near the processes that hold GPUs."""
     limits_reached: Callable[[], Mapping[str, int]] = dict
     """Limits that sources keep for themselves: name -> times reached."""
+    prices: Source[PriceReading] | None = None
+    """A file of prices that may change; None: there is none."""
+    models: Models | None = None
+    """What is known of the models; None: nobody looks."""
     is_running: Callable[[int], bool] = lambda _: True
     """Whether a process is still there: cheap, and asked between two looks at all of them."""
     witness: Callable[[RawTick], object] = lambda _: None
     """Told of every tick what the sources brought, before anything is made of it."""
     is_simulated: bool = False
     gpu_wait_ratio: float = GPU_WAIT_RATIO
+    files_wait_seconds: float = FILES_WAIT_SECONDS
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
-
-
-class Background(Generic[R]):
-    """One source read in a thread of its own, one read at a time, waited for until a deadline.
-
-    A read that hangs (a process in the kernel's hands can make /proc hang) costs one thread and
-    yields a timeout at each tick until it ends; it is never started twice, and only the tick that
-    started it waits for it. An answer that came too late for its tick stands in at the next one, if
-    that one's own is late too. The threads are daemons, so that no source can keep the agent from
-    ending.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        source: Source[R],
-        late: Callable[[Failure, float], R],
-        clock: Callable[[], float],
-    ) -> None:
-        self._name = name
-        self._source: Source[R] = source
-        self._late: Callable[[Failure, float], R] = late
-        self._clock = clock
-        self._answers: queue.SimpleQueue[R] = queue.SimpleQueue()
-        self._asked_seconds: float | None = None
-        self._belated: R | None = None
-        self._is_new = False
-        self._is_closed = False
-
-    def ask(self) -> None:
-        """Begin a read, unless the last one has not ended."""
-        with suppress(queue.Empty):
-            self._belated = self._answers.get_nowait()
-            self._asked_seconds = None
-        self._is_new = self._asked_seconds is None
-        if self._is_new:
-            self._asked_seconds = self._clock()
-            threading.Thread(target=self._read, name=self._name, daemon=True).start()
-
-    def take(self, seconds: float) -> R:
-        """What the read brought, or a timeout."""
-        try:
-            # One that an earlier tick has waited for is not waited for again: others need the time.
-            reading = self._answers.get(timeout=max(0.0, seconds) if self._is_new else 0.0)
-        except queue.Empty:
-            belated, self._belated = self._belated, None
-            if belated is not None:
-                return belated
-            since = self._clock() - (self._asked_seconds or 0.0)
-            text = f"reading the {self._name} began {since:.1f} s ago and has not ended"
-            return self._late(Failure("timeout", text), since)
-        self._asked_seconds, self._belated = None, None
-        return reading
-
-    def close(self) -> None:
-        """Close the source; waits for no read."""
-        self._is_closed = True
-        self._source.close()
-
-    def _read(self) -> None:
-        began = self._clock()
-        try:
-            reading = self._source.read()
-        except Exception as error:
-            if self._is_closed:  # It was closed under a read that hung: nobody wants to know.
-                return
-            log.exception("reading the %s failed; this is a bug in burnmeter", self._name)
-            failure = Failure("crashed", f"reading the {self._name}: {error!r}")
-            reading = self._late(failure, self._clock() - began)
-        self._answers.put(reading)
 
 
 class Agent:
@@ -178,7 +114,6 @@ class Agent:
         self._state = State(started_timestamp_seconds=world.wall_clock())
         self._memories: dict[str, PageMemory] = {}
         self._limits: Counter[str] = Counter()
-        self._prices: dict[str, float | None] = {}
         self._frame: Frame | None = None
         self._last_gave: dict[str, float] = {}
         self._asked_seconds: dict[str, float] = {}
@@ -192,6 +127,10 @@ class Agent:
         self._processes = world.processes and Background(
             "processes", world.processes, self._no_processes, clock
         )
+        self._prices = world.prices and Background("prices", world.prices, self._no_prices, clock)
+        self._models = world.models and Background("models", world.models, self._no_models, clock)
+        self._said: Prices | None = None
+        self._library = Library()
         self._settings = Settings(
             terms=Terms(
                 dialects=load_all(),
@@ -203,6 +142,8 @@ class Agent:
             ),
             objectives=config.objectives,
             recent_seconds=config.recent_seconds,
+            owners=config.owners,
+            shares=config.limits.shares,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -233,7 +174,7 @@ class Agent:
         """One pass: ask everybody, take in what came, render."""
         began = self.world.monotonic()
         readings, sources = self._read(began)
-        settings = replace(self._settings, dollars_per_hour=self._price(readings.gpus))
+        settings = self._priced(readings)
         self._settings = settings
         state = tick(self._state, readings, settings)
         self._count_models(state)
@@ -263,7 +204,8 @@ class Agent:
 
     def close(self) -> None:
         """Let go of every source; waits for none."""
-        for source in (self._gpus, self._processes, self.world.pages):
+        sources = (self._gpus, self._processes, self._prices, self._models, self.world.pages)
+        for source in sources:
             if source is not None:
                 source.close()
 
@@ -272,8 +214,9 @@ class Agent:
     def _read(self, began: float) -> tuple[Readings, tuple[SourceView, ...]]:
         allowed = self.config.limits.scrape_timeout_seconds
         look = self._state.ticks % PROCESSES_EVERY_TICKS == 0 or self._has_lost_an_engine()
-        if self._gpus:
-            self._gpus.ask()
+        for source in (self._gpus, self._prices):
+            if source:
+                source.ask()
         processes = None
         if self._processes and look:
             self._processes.ask()
@@ -282,12 +225,24 @@ class Agent:
             processes.processes if processes and not processes.failure else self._state.processes
         )
         targets = self._limited(self.world.find_targets(known))
+        if self._models and self.world.models and look:
+            self.world.models.want(targets, known)
+            self._models.ask()
         due = tuple(target for target in targets if self._is_due(target, began))
         pages = self.world.pages.read_all(due, began + allowed - self.world.monotonic())
         gpus = None
         if self._gpus:
             waits = min(allowed, self.world.gpu_wait_ratio * self.config.interval_seconds)
             gpus = self._gpus.take(began + waits - self.world.monotonic())
+        files = self.world.files_wait_seconds
+        prices = self._prices.take(files) if self._prices else None
+        if prices is not None and prices.prices is not None:
+            self._said = prices.prices
+        models = self._models.take(files) if self._models and look else None
+        if models is not None and models.library == self._library:
+            models = models._replace(library=None)  # There is nothing new.
+        elif models is not None and models.library is not None:
+            self._library = models.library
         raw = RawTick(
             began_seconds=began,
             at_seconds=self.world.monotonic(),
@@ -297,7 +252,10 @@ class Agent:
             pages=pages,
             gpus=gpus,
             processes=processes,
+            prices=prices,
+            models=models,
         )
+        raw = replace(raw, launches=self._launches(raw))
         self.world.witness(raw)
         found = Readings(
             at_seconds=raw.at_seconds,
@@ -306,8 +264,23 @@ class Agent:
             pages={name: self._parsed(reading) for name, reading in pages.items()},
             gpus=gpus,
             processes=processes,
+            launches=raw.launches,
+            prices=self._said,
+            library=models.library if models is not None else None,
         )
-        return found, self._source_views(gpus, processes)
+        brought = {"gpus": gpus, "processes": processes, "prices": prices, "models": models}
+        return found, self._source_views(brought)
+
+    def _launches(self, raw: RawTick) -> tuple[Launch, ...]:
+        """Those near whoever holds a GPU or did, by the latest table of processes."""
+        table = self._state.processes
+        if raw.processes is not None and raw.processes.failure is None:
+            table = raw.processes.processes
+        listed = [gpu.processes for gpu in (raw.gpus.gpus if raw.gpus else ())]
+        holders = {one.pid for found in listed for one in found or ()}
+        # While the driver is silent, they hold it still.
+        holders |= {one.process.pid for held in self._state.held.values() for one in held}
+        return self.world.find_launches(table, holders)
 
     def _has_lost_an_engine(self) -> bool:
         """Whether an engine's process has ended: another has its port now, or will before long.
@@ -363,14 +336,14 @@ class Agent:
         if crowded:
             self._limits["models"] += crowded
 
-    def _source_views(
-        self, gpus: GpuReading | None, processes: ProcessReading | None
-    ) -> tuple[SourceView, ...]:
+    def _source_views(self, brought: Mapping[str, Reading | None]) -> tuple[SourceView, ...]:
         before = {view.source: view for view in self.outlet.snapshot.sources} if self.outlet else {}
         found: list[SourceView] = []
-        for name, reading in (("gpus", gpus), ("processes", processes)):
+        for name, reading in brought.items():
             if reading is not None:
-                if reading.failure is None:
+                # One GPU may say nothing while the others do.
+                is_part = isinstance(reading, GpuReading) and bool(reading.gpus)
+                if reading.failure is None or is_part:
                     self._last_gave[name] = reading.at_seconds
                 found.append(self._source_view(name, reading.failure, reading.duration_seconds))
             elif name in before:
@@ -389,22 +362,27 @@ class Agent:
             age_seconds=None if gave is None else self.world.monotonic() - gave,
         )
 
-    def _price(self, gpus: GpuReading | None) -> Mapping[str, float | None]:
-        for gpu in gpus.gpus if gpus else ():
-            if gpu.name not in self._prices:
-                self._prices[gpu.name] = prices.price(
-                    gpu.name,
-                    listed=self.config.prices.gpu_dollars_per_hour,
-                    default=self.config.prices.default_gpu_dollars_per_hour,
-                    shipped=prices.shipped().gpu_dollars_per_hour,
-                )
-        return self._prices
+    def _priced(self, readings: Readings) -> Settings:
+        """With every GPU's price by what is said of prices now."""
+        said = readings.prices
+        books = (self.config.prices,) if said is None else (said, self.config.prices)
+        if books != self._settings.books:
+            self._settings = replace(self._settings, books=books, prices={})
+        names_ = {gpu.name for gpu in (readings.gpus.gpus if readings.gpus else ())}
+        fresh = names_ - self._settings.prices.keys()
+        labels = self.config.node_labels
+        found = {name: pricing.price(name, books, labels) for name in fresh}
+        # Of GPUs that do not answer now the name is still known.
+        for gpu in self._state.boards.gpus.values():
+            if gpu.name not in self._settings.prices and gpu.name not in found:
+                found[gpu.name] = pricing.price(gpu.name, books, labels)
+        return replace(self._settings, prices={**self._settings.prices, **found})
 
     def _health(self, gpus: GpuReading | None) -> Health:
         cost = self.world.own_cost.read()
         if gpus is not None and gpus.nvml_seconds:
             self._nvml = gpus.nvml_seconds, gpus.nvml_put_off
-        elsewhere = {name: n for name, n in self.world.limits_reached().items() if n > 0}
+        elsewhere = {**self.world.limits_reached(), "shares": self._state.purse.overflows}
         return Health(
             cpu_seconds=cost.cpu_seconds,
             memory_bytes=cost.memory_bytes,
@@ -412,7 +390,7 @@ class Agent:
             ticks=self._state.ticks + 1,
             late_ticks=self._late_ticks,
             failed_ticks=self._failed_ticks,
-            limits_reached={**self._limits, **elsewhere},
+            limits_reached=self._limits | {name: n for name, n in elsewhere.items() if n > 0},
             nvml_seconds=self._nvml[0],
             nvml_put_off=self._nvml[1],
         )
@@ -433,29 +411,8 @@ class Agent:
             failure=failure,
         )
 
+    def _no_prices(self, failure: Failure, seconds: float) -> PriceReading:
+        return PriceReading(self.world.monotonic(), seconds, None, failure)
 
-def tell(before: Snapshot | None, now: Snapshot) -> None:
-    """Log what is new since the Snapshot before, once: for those who read logs, not metrics."""
-    fresh: dict[tuple[str, str], list[str]] = {}
-    for event in now.events:
-        if event.timestamp_seconds == now.timestamp_seconds:
-            fresh.setdefault((event.kind, event.text), []).append(event.subject)
-    for (kind, text), subjects in fresh.items():
-        level = logging.WARNING if kind in BAD_NEWS else logging.INFO
-        more = f" and {len(subjects) - SUBJECTS_TOLD} more" * (len(subjects) > SUBJECTS_TOLD)
-        _say(level, f"{', '.join(subjects[:SUBJECTS_TOLD])}{more}: {kind}: {text}")
-    was = {view.source: view.failure for view in before.sources} if before else {}
-    for view in now.sources:
-        old = was.get(view.source)
-        if view.failure is not None and (old is None or old.kind != view.failure.kind):
-            _say(logging.WARNING, f"{view.source}: {view.failure.message}")
-        elif view.failure is None and old is not None:
-            log.info("%s: answers again", view.source)
-    for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
-        where, what = PLACES.get(name, f"limits.{name}"), BEYOND.get(name, "is not read")
-        log.warning("the limit `%s` was reached; what is beyond it %s", where, what)
-
-
-def _say(level: int, text: str) -> None:
-    """One line, whatever an engine put into the text."""
-    log.log(level, "%s", names.visible(text))
+    def _no_models(self, failure: Failure, seconds: float) -> LibraryReading:
+        return LibraryReading(self.world.monotonic(), seconds, None, failure)

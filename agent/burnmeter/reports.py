@@ -1,13 +1,16 @@
 """What `inspect`, `explain`, `doctor`, `record` and `replay` print; the daemon needs none of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from burnmeter.cost_explanation import Costed, amount
 from burnmeter.doctor import Finding
 from burnmeter.explanation import Explanation
 from burnmeter.export import terminal, words
 from burnmeter.inspection import RATES_SHOWN_SECONDS, Inspection
 from burnmeter.names import OVERFLOW
-from burnmeter.snapshot import Snapshot
+from burnmeter.snapshot import Factor, Snapshot
+from burnmeter.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 MARKS = {"ok": "ok     ", "missing": "missing", "wrong": "WRONG  "}
 
@@ -68,6 +71,81 @@ def explanation(found: Explanation) -> str:
             wrapped = terminal.wrapped(spaced)
             lines += [line.replace("| ", "|").replace("{ ", "{") for line in wrapped]
     return "\n".join(lines) + "\n"
+
+
+FACTOR_UNITS: Final = {
+    "cost": {
+        "dollars per GPU-second": ("dollars per GPU-hour", SECONDS_PER_HOUR),
+        "GPU-seconds per token": (
+            "GPU-hours per million tokens",
+            TOKENS_PER_MILLION / SECONDS_PER_HOUR,
+        ),
+    },
+    "energy": {"GPU-seconds per token": ("GPU-seconds per token", 1.0)},
+}
+"""Unit of a factor -> how it is said, times what; so that the product is what is asked for."""
+
+
+def cost(found: Costed, subject: str) -> str:
+    """The factors of what a token costs, and their product."""
+    value, signature_ = amount(found, subject), found.signature
+    factors = () if signature_ is None else signature_.dollars
+    if subject == "energy" and signature_ is not None:
+        factors = signature_.joules
+    if value is None or signature_ is None or not factors:
+        text = f"{found.model}: not measured: {_why_not(found, subject)}"
+        hour = _an_hour(found) if found.cost_dollars_per_hour is not None else ()
+        return "\n".join([*terminal.wrapped(text, indent=0), *hour]) + "\n"
+    per = "dollars per million tokens" if subject == "cost" else "joules per token"
+    said = words.dollars(value) if subject == "cost" else words.unit(value, "J")
+    of = "per million generated tokens" if subject == "cost" else "per generated token"
+    title = f"{found.model}: {said} {of}"
+    lines = [*terminal.wrapped(title, indent=0), *_an_hour(found), ""]
+    lines += _product(factors, subject, words.plain(value, 5), per)
+    if signature_.notes:
+        lines += ["", "  what this goes by:"]
+        for note in signature_.notes:
+            lines += terminal.wrapped(f"- {note}", indent=2)
+    return "\n".join(lines) + "\n"
+
+
+def _product(factors: Sequence[Factor], subject: str, value: str, per: str) -> list[str]:
+    """The factors below each other, then what they come to."""
+    printed = [_printed(factor, subject) for factor in factors]
+    width = max(len(number) for number in (*(number for number, _ in printed), value))
+    lines: list[str] = []
+    for factor, (number, unit) in zip(factors, printed, strict=True):
+        sign = "x" if lines else " "
+        how = f"{factor.how}, {unit}" if unit else factor.how
+        lines.append(f"  {sign} {number:>{width}}  {factor.name:<8}{how}")
+        lines += terminal.wrapped(factor.text, indent=width + 6, hang=0)
+    return [*lines, f"  = {value:>{width}}  {per}"]
+
+
+def _printed(factor: Factor, subject: str) -> tuple[str, str]:
+    """A factor's number, exact enough to be multiplied by hand, and its unit."""
+    plain = "" if factor.unit == "ratio" else factor.unit
+    unit, times = FACTOR_UNITS[subject].get(factor.unit, (plain, 1.0))
+    return words.plain(factor.value * times, 5), unit
+
+
+def _why_not(found: Costed, subject: str) -> str:
+    """Why there is no product. With a signature, all but the price or the power is known."""
+    measure = "cost_dollars_total" if subject == "cost" else "energy_joules_total"
+    return found.not_available.get(measure, "its GPUs have not been watched for long")
+
+
+def _an_hour(found: Costed) -> list[str]:
+    """The window; and what an hour of it costs and brings, where both are known."""
+    costs, brings = found.cost_dollars_per_hour, found.revenue_dollars_per_hour
+    text = f"over the last {words.span(found.recent_seconds)}"
+    if costs is not None:
+        text += f" its GPUs cost {words.dollars(costs)} an hour"
+    if costs is not None and brings is not None:
+        what = "a margin" if brings >= costs else "a loss"
+        text += f"; its tokens bring {words.dollars(brings)},"
+        text += f" {what} of {words.dollars(abs(brings - costs))}"
+    return terminal.wrapped(text, indent=0)
 
 
 def findings(found: Iterable[Finding]) -> str:

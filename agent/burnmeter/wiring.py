@@ -15,19 +15,20 @@ from burnmeter import dialects
 from burnmeter.config import Config
 from burnmeter.config_targets import bare_url
 from burnmeter.dialects import Asks
-from burnmeter.doctor import Glance
 from burnmeter.errors import PageError
-from burnmeter.loop import Agent, Source, World
-from burnmeter.model import About, GpuReading, Process, Target
+from burnmeter.loop import Agent, World
+from burnmeter.model import About, Launch, Process, Target
 from burnmeter.page import read_page
 from burnmeter.planning import dialect_of
-from burnmeter.simulate.node import SimulatedNode
+from burnmeter.simulate.fleet import TOKEN_PRICES
+from burnmeter.simulate.node import SimulatedModels, SimulatedNode
 from burnmeter.snapshot import Snapshot
-from burnmeter.sources.answers import Refusal
-from burnmeter.sources.engine_processes import engine_processes
 from burnmeter.sources.engines import EngineReader, ReaderPool
+from burnmeter.sources.launches import Matcher, launches, with_parts
+from burnmeter.sources.model_files import ModelFiles
 from burnmeter.sources.nvml.source import NvmlSource
 from burnmeter.sources.own import OwnCostSource
+from burnmeter.sources.price_file import PriceFile
 from burnmeter.sources.probe import WithProbes, target_of
 from burnmeter.sources.processes import (
     ProcessSource,
@@ -39,14 +40,11 @@ from burnmeter.sources.processes import (
 from burnmeter.sources.recording import Header, Recorder
 from burnmeter.sources.replay import Replay
 from burnmeter.sources.scrub import Scrubber
-from burnmeter.sources.tokens import authorisation
 
 log = logging.getLogger("burnmeter")
 
 SIMULATED_INTERVAL_SECONDS: Final = 2.0
 """A simulated node may be read as often as is pleasant to watch."""
-READS_TO_START: Final = 6
-"""GPUs without persistence mode take some seconds each to initialise; a person waits that long."""
 REPLAY_SECONDS: Final = 3600.0
 """A recorded reading is there at once, however busy the machine."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -61,17 +59,24 @@ def real_world(settings: Config, *, is_one_look: bool = False) -> World:
     if settings.gpus.enabled:
         gpus = NvmlSource(settings.gpus)
         gpus.tells_wait = not is_one_look
-    processes = ProcessSource()
+    processes, finder = ProcessSource(), Finder(settings)
     read = WithProbes(pages(settings), settings.probes)
     return World(
         gpus=gpus,
         processes=processes,
         pages=read,
-        find_targets=Finder(settings),
+        find_targets=finder,
+        find_launches=finder.launches,
         own_cost=OwnCostSource(),
+        prices=_price_file(settings),
+        models=ModelFiles(finder.matching, settings.model_facts),
         limits_reached=lambda: {"processes": processes.limit_reached, **read.limits_reached()},
         is_running=is_running,
     )
+
+
+def _price_file(settings: Config) -> PriceFile | None:
+    return PriceFile(settings.prices.file) if settings.prices.file is not None else None
 
 
 def pages(settings: Config) -> ReaderPool:
@@ -99,9 +104,22 @@ class Finder:
         self._settings = settings
         self._probes = tuple(target_of(one, settings.models) for one in settings.probes)
         self._addresses = local_addresses()
-        self._hints = [h for d in dialects.load_all().values() for h in d.processes if h.is_read]
+        hints = [hint for d in dialects.load_all().values() for hint in d.processes]
+        self._hints = [hint for hint in hints if hint.is_read]
+        self.matching = Matcher(hints)
 
     def __call__(self, processes: Mapping[int, Process]) -> tuple[Target, ...]:
+        """Each with where its workers are, if it runs here."""
+        found = self._find(processes)
+        return tuple(with_parts(target, processes, self.matching) for target in found)
+
+    def launches(
+        self, processes: Mapping[int, Process], holders: Collection[int]
+    ) -> tuple[Launch, ...]:
+        """Engines that were started here, near the holders of GPUs."""
+        return launches(processes, holders, self.matching)
+
+    def _find(self, processes: Mapping[int, Process]) -> tuple[Target, ...]:
         listed = tuple(
             with_processes(target, processes, self._addresses) for target in self._settings.targets
         )
@@ -138,12 +156,16 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
         pages=pages(settings),
         find_targets=lambda _: node.targets,
         own_cost=OwnCostSource([node.pid]),
+        prices=_price_file(settings),
+        models=SimulatedModels(),
         is_simulated=True,
     )
     interval = min(settings.interval_seconds, SIMULATED_INTERVAL_SECONDS)
     timeout = min(settings.limits.scrape_timeout_seconds, interval * 0.8)
     limits = replace(settings.limits, scrape_timeout_seconds=timeout)
-    return replace(settings, interval_seconds=interval, limits=limits), world
+    prices = replace(settings.prices, tokens={**TOKEN_PRICES, **settings.prices.tokens})
+    settings = replace(settings, interval_seconds=interval, limits=limits, prices=prices)
+    return settings, world
 
 
 def recorder(
@@ -154,6 +176,8 @@ def recorder(
         is_simulated=world.is_simulated,
         has_gpus=world.gpus is not None,
         has_processes=world.processes is not None,
+        has_prices=world.prices is not None,
+        has_models=world.models is not None,
         is_scrubbed=is_scrubbed,
         config=settings,
     )
@@ -186,9 +210,13 @@ def replayed(replay: Replay, settings: Config | None = None) -> Iterator[Snapsho
         pages=replay,
         find_targets=lambda _: tuple(_renamed(t, listed.get(t.name)) for t in replay.targets({})),
         own_cost=replay,
+        find_launches=lambda _, __: replay.launches,
         is_running=replay.is_running,
         is_simulated=header.is_simulated,
         gpu_wait_ratio=REPLAY_SECONDS,
+        files_wait_seconds=REPLAY_SECONDS,
+        prices=replay.prices if header.has_prices else None,
+        models=replay.models if header.has_models else None,
         monotonic=replay.monotonic,
         wall_clock=replay.wall_clock,
     )
@@ -278,47 +306,3 @@ def read_file(place: str | BinaryIO) -> str:
     except UnicodeDecodeError as error:
         text = f"is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
         raise PageError("encoding", text) from None
-
-
-def look_once(settings: Config) -> Glance:
-    """One look at everything, for `doctor`; it sends no probe."""
-    quiet = replace(settings, probes=())
-    world = real_world(quiet, is_one_look=True)
-    gpus = _patient(world.gpus) if world.gpus else None
-    processes = world.processes.read() if world.processes else None
-    agent = Agent(quiet, world)
-    try:
-        snapshot = agent.tick()
-    finally:
-        agent.close()
-    hints = [hint for dialect in dialects.load_all().values() for hint in dialect.processes]
-    return Glance(
-        gpus=gpus,
-        processes=processes if settings.discovery.processes else None,
-        engines=engine_processes(processes.processes, hints) if processes else (),
-        snapshot=snapshot,
-        probes=settings.probes,
-        keyless=_keyless(settings),
-        model_names=settings.models,
-    )
-
-
-def _keyless(settings: Config) -> dict[str, str]:
-    """Each probe whose key cannot be read -> why."""
-    found: dict[str, str] = {}
-    for probe in settings.probes:
-        try:
-            authorisation(target_of(probe, settings.models))
-        except Refusal as error:
-            found[probe.name] = error.failure.message
-    return found
-
-
-def _patient(source: Source[GpuReading]) -> GpuReading:
-    """A reading by a driver that may take several to start; others answer or fail at once."""
-    reading = source.read()
-    for _ in range(READS_TO_START):
-        if reading.failure is None or reading.failure.kind != "timeout":
-            break
-        reading = source.read()
-    return reading

@@ -11,12 +11,14 @@ from typing import Any
 from burnmeter.model import Burn, Figure, Gpu, GpuProcess, Objective, Share, Tally, WindowBurn
 from burnmeter.snapshot import (
     Event,
+    Factor,
     GpuView,
     Health,
     Latency,
     ModelView,
     Point,
     Quantile,
+    Signature,
     SourceView,
     TargetView,
     XidView,
@@ -61,8 +63,38 @@ def latency(lower: float, upper: float | None, count: float = 5210.0) -> Latency
     )
 
 
+GPU_DOLLARS_PER_SECOND = 2.99 / 3600
+
+
+def signature(
+    dollars_per_million_tokens: float | None = 1.38, joules_per_token: float | None = 0.988
+) -> Signature:
+    """One whose products are that; what is not known has none. The stack is what is left over."""
+    took = (dollars_per_million_tokens or 1.38) / 1e6 / GPU_DOLLARS_PER_SECOND
+    idle, prefill, batch, least = 1.28, 1.31, 2.4, 1.86e-4
+    stack = took / (idle * prefill * batch * least)
+    text = f"it reaches {1 / stack:.1%} of what its GPUs allow for the batches that there were"
+    shared = (
+        Factor("idle", idle, "ratio", "measured", "requests were running in 78.1% of its GPU time"),
+        Factor("prefill", prefill, "ratio", "assumed", "prompts take 23.7% of the busy time"),
+        Factor("stack", stack, "ratio", "assumed", text),
+        Factor("batch", batch, "ratio", "assumed", "in batches without end 41.7% would be left"),
+        Factor("model", least, "GPU-seconds per token", "assumed", "at the limits of the GPUs"),
+    )
+    price = (dollars_per_million_tokens or 0.0) / 1e6 / took
+    power = (joules_per_token or 0.0) / took
+    word = "NVIDIA H100 80GB HBM3: 2.99 dollars an hour by the config"
+    dollars = Factor("price", price, "dollars per GPU-second", "given", word), *shared
+    joules = Factor("power", power, "watts", "measured", "mean of its GPUs"), *shared
+    return Signature(
+        dollars=dollars if dollars_per_million_tokens is not None else (),
+        joules=joules if joules_per_token is not None else (),
+        notes=("The model is as /models/llama/config.json has it.", "The KV cache is in bf16."),
+    )
+
+
 def model(name: str = LLAMA, **changes: Any) -> ModelView:
-    """A model that is good; `changes` are fields of ModelView."""
+    """A model that is good; `changes` are fields of ModelView. Its signature is of its cost."""
     view = ModelView(
         model=name,
         targets=("vllm-8000",),
@@ -87,14 +119,21 @@ def model(name: str = LLAMA, **changes: Any) -> ModelView:
             "prefill": latency(0.08, 0.1),
             "decode": latency(5.0, 10.0),
         },
-        dollars_per_million_tokens=1.18,
-        joules_per_token=0.93,
+        dollars_per_million_tokens=1.38,
+        joules_per_token=0.988,
+        cost_dollars=37.87,
+        revenue_dollars=None,
+        cost_dollars_per_hour=11.96,
+        revenue_dollars_per_hour=None,
+        signature=None,
         requests={"ok": 61240.0, "error": 74.0, "cancelled": 812.0, "rejected": 3.0, "lost": 0.0},
         tokens={"prompt": 38_122_004.0, "prompt_cached": 9_530_112.0, "generated": 10_113_870.0},
         not_available={},
         history=history(),
     )
-    return replace(view, **changes)
+    changed = replace(view, **changes)
+    cost = changed.dollars_per_million_tokens, changed.joules_per_token
+    return replace(changed, **({"signature": signature(*cost)} | changes))
 
 
 def objective(indicator: str = "ttft", **changes: Any) -> Objective:
@@ -140,8 +179,8 @@ def burn(name: str, values: tuple[float | None, ...], **changes: Any) -> Burn:
     return replace(value, **changes)
 
 
-def gpu(index: int, share: Share | None, **changes: Any) -> GpuView:
-    """An H100 that works; `changes` are fields of Gpu."""
+def gpu(index: int, *shares: Share, **changes: Any) -> GpuView:
+    """An H100 that works, and who has it; `changes` are fields of Gpu."""
     value = Gpu(
         index=index,
         uuid=f"GPU-{index:08d}",
@@ -163,12 +202,13 @@ def gpu(index: int, share: Share | None, **changes: Any) -> GpuView:
         ),
         unsupported=(),
     )
-    shares = () if share is None else (share,)
     now = replace(value, **changes)
     return GpuView(
         gpu=now,
         shares=shares,
+        is_up=now.failure is None,
         dollars_per_hour=2.99,
+        price_source="the config, by the GPU's name",
         energy_joules=5.3e6,
         meters=(
             Figure("gpu_throttle_seconds_total", (("reason", "power_cap"),), 8.5),
@@ -228,9 +268,11 @@ def source(name: str = "gpus", **changes: Any) -> SourceView:
     return replace(value, **changes)
 
 
-def event(ago_seconds: float, kind: str, subject: str, text: str) -> Event:
-    """Something that happened so long ago."""
-    return Event(timestamp_seconds=NOW - ago_seconds, kind=kind, subject=subject, text=text)
+def event(ago_seconds: float, kind: str, subject: str, text: str, *models: str) -> Event:
+    """Something that happened so long ago, and hits these models."""
+    return Event(
+        timestamp_seconds=NOW - ago_seconds, kind=kind, subject=subject, text=text, models=models
+    )
 
 
 HEALTH = Health(

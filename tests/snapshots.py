@@ -8,9 +8,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from burnmeter.model import Burn, Failure, Histogram, Key, Share, Spend
-from burnmeter.snapshot import GpuView, ModelView, Snapshot, TargetView
+from burnmeter.model import (
+    Burn,
+    Failure,
+    Figure,
+    GpuInstance,
+    GpuProcess,
+    Histogram,
+    Key,
+    Share,
+    Spend,
+)
+from burnmeter.snapshot import GpuView, ModelView, Snapshot, TargetView, XidView
 from tests.snapshot_parts import (
+    GIB,
     HEALTH,
     LLAMA,
     MISTRAL,
@@ -46,6 +57,7 @@ def empty(**changes: Any) -> Snapshot:
         sources=(source("gpus"), source("processes")),
         burns=(),
         spends={},
+        node_spend=Spend(0.0, None, None),
         counters={},
         histograms={},
         gauges={},
@@ -56,7 +68,7 @@ def empty(**changes: Any) -> Snapshot:
 
 
 def _spends(gpus: tuple[GpuView, ...]) -> dict[Share, Spend]:
-    spends = {}
+    spends: dict[Share, Spend] = {}
     for view in gpus:
         for share in view.shares:
             spends[share] = Spend(8900.0, 4.9e6, 8900.0 / 3600 * 2.99)
@@ -64,6 +76,16 @@ def _spends(gpus: tuple[GpuView, ...]) -> dict[Share, Spend]:
                 idle = share._replace(state="idle")
                 spends[idle] = Spend(2500.0, 0.4e6, 2500.0 / 3600 * 2.99)
     return spends
+
+
+def _sum(spends: dict[Share, Spend]) -> Spend:
+    """What all of them come to; of these nothing is unknown."""
+    found = spends.values()
+    return Spend(
+        sum(one.gpu_seconds for one in found),
+        sum(one.joules or 0.0 for one in found),
+        sum(one.dollars or 0.0 for one in found),
+    )
 
 
 def good(**changes: Any) -> Snapshot:
@@ -82,7 +104,7 @@ def good(**changes: Any) -> Snapshot:
     tokens = (counted[0], ("kind", "generated"), *counted[1:])
     value = empty(
         models=(
-            model(),
+            model(revenue_dollars=58.4, revenue_dollars_per_hour=18.7),
             model(
                 QWEN,
                 targets=("sglang-30000",),
@@ -90,6 +112,9 @@ def good(**changes: Any) -> Snapshot:
                 history=history(980, 0.1, 0.1),
                 generated_tokens_per_second=981.0,
                 dollars_per_million_tokens=1.69,
+                joules_per_token=1.15,
+                cost_dollars=18.94,
+                cost_dollars_per_hour=5.98,
             ),
             model(
                 MISTRAL,
@@ -97,6 +122,10 @@ def good(**changes: Any) -> Snapshot:
                 history=history(430, 0.05, 0.0),
                 generated_tokens_per_second=432.0,
                 waiting=None,
+                dollars_per_million_tokens=1.92,
+                joules_per_token=1.26,
+                cost_dollars=9.47,
+                cost_dollars_per_hour=2.99,
                 not_available={"queue": "llama.cpp does not count time in the queue"},
             ),
         ),
@@ -120,7 +149,8 @@ def good(**changes: Any) -> Snapshot:
             event(4100, "restart", "vllm-8001", "counters began anew; nothing was lost"),
         ),
     )
-    value = replace(value, spends=_spends(value.gpus))
+    spends = _spends(value.gpus)
+    value = replace(value, spends=spends, node_spend=_sum(spends))
     return replace(value, **changes)
 
 
@@ -132,7 +162,8 @@ def _burning_model() -> ModelView:
         running=128.0,
         kv_cache_used_ratio=0.9973,
         latencies={**model().latencies, "ttft": latency(5.0, None), "queue": latency(5.0, 10.0)},
-        dollars_per_million_tokens=2.91,
+        dollars_per_million_tokens=2.94,
+        joules_per_token=2.11,
         generated_tokens_per_second=1130.0,
         error_ratio_lower=0.012,
         error_ratio_upper=0.034,
@@ -157,7 +188,9 @@ def _model_without_latencies() -> ModelView:
         error_ratio_lower=None,
         error_ratio_upper=None,
         latencies={},
+        dollars_per_million_tokens=13.6,
         joules_per_token=None,
+        cost_dollars_per_hour=2.99,
         not_available={
             "ttft": "llama.cpp counts seconds and tokens, not single requests",
             "requests": "llama.cpp does not count outcomes",
@@ -194,14 +227,58 @@ def _burning_burns() -> tuple[Burn, ...]:
 def _lost_gpu() -> GpuView:
     return gpu(
         5,
-        None,
         utilisation_ratio=None,
         memory_used_bytes=None,
         memory_total_bytes=None,
         power_watts=None,
+        power_limit_watts=None,
+        energy_joules=None,
         temperature_celsius=None,
+        sm_clock_hertz=None,
+        memory_clock_hertz=None,
+        processes=None,
+        recovery_action=None,
+        gauges=(),
         failure=Failure("gone", "GPU is lost (NVML_ERROR_GPU_IS_LOST)"),
         xid_counts={79: 1},
+    )
+
+
+def _hot_gpu() -> GpuView:
+    hot = gpu(3, held(3, LLAMA), temperature_celsius=91.0, sm_clock_hertz=1.1e9)
+    return replace(hot, throttled_by=("hardware_thermal", "software_thermal"))
+
+
+def _worn_gpu() -> GpuView:
+    """It still works; its memory may not for long."""
+    return gpu(4, held(4, QWEN), xid_counts={64: 2}, recovery_action="drain_and_reset")
+
+
+def _divided_gpu() -> GpuView:
+    """Two MIG instances, one held by a model."""
+    shares = held(7, QWEN, method="mig_slices"), held(7, "", "unattributed", "none")
+    halves = (("MIG-7a", "4g.40gb", 31.5, 4 / 7), ("MIG-7b", "3g.40gb", 0.0, 3 / 7))
+    return gpu(
+        7,
+        *shares,
+        utilisation_ratio=None,
+        memory_used_bytes=31.6 * GIB,
+        power_watts=203.0,
+        processes=(GpuProcess(pid=4107, memory_bytes=31.5 * GIB, instance="MIG-7a"),),
+        gauges=(
+            Figure("gpu_sm_active_ratio", (("mig", "MIG-7a"),), 0.44),
+            Figure("gpu_temperature_limit_celsius", (("limit", "slowdown"),), 87.0),
+        ),
+        instances=tuple(
+            GpuInstance(
+                uuid=uuid,
+                name=f"NVIDIA H100 80GB HBM3 MIG {profile}",
+                compute_ratio=ratio,
+                memory_used_bytes=used * GIB,
+                memory_total_bytes=39.5 * GIB,
+            )
+            for uuid, profile, used, ratio in halves
+        ),
     )
 
 
@@ -223,14 +300,17 @@ def _dead_target() -> TargetView:
 
 
 def burning(**changes: Any) -> Snapshot:
-    """The same node at 3 am: one model burns, one cannot be measured, one GPU is lost."""
+    """The same node at 3 am: one model burns, one cannot be measured, and GPUs are in trouble.
+
+    Of these one is lost, one too hot, one must be reset soon; and one is divided.
+    """
     before = good()
-    shared = gpu(6, held(6, MISTRAL, "idle", "equal_split"), utilisation_ratio=0.0)
+    shared = gpu(6, held(6, MISTRAL, "idle", "equal"), utilisation_ratio=0.0)
     value = replace(
         before,
         models=(_burning_model(), before.models[1], _model_without_latencies()),
         burns=_burning_burns(),
-        gpus=(*before.gpus[:5], _lost_gpu(), shared, before.gpus[7]),
+        gpus=(*before.gpus[:3], _hot_gpu(), _worn_gpu(), _lost_gpu(), shared, _divided_gpu()),
         targets=(
             target(),
             before.targets[2],
@@ -240,8 +320,11 @@ def burning(**changes: Any) -> Snapshot:
         events=(
             *before.events,
             event(418, "down", "vllm-8002", "nothing listens on that address"),
-            event(212, "gpu_lost", "GPU 5", "XID 79: fallen off the bus"),
-            event(95, "burning", LLAMA, "TTFT below 1 s, page"),
+            event(340, "xid", "gpu 4", "XID 64, memory row not retired", QWEN),
+            event(340, "recovery", "gpu 4", "the driver asks: give it no new work", QWEN),
+            event(212, "gpu_lost", "gpu 5", "XID 79: fallen off the bus", QWEN),
+            event(120, "throttled", "gpu 3", "clocks are held down: hardware thermal", LLAMA),
+            event(95, "burning", LLAMA, "TTFT below 1 s, page", LLAMA),
         ),
     )
     return replace(value, **changes)
@@ -265,6 +348,9 @@ def not_measured(**changes: Any) -> Snapshot:
         latencies={},
         dollars_per_million_tokens=None,
         joules_per_token=None,
+        cost_dollars=None,
+        cost_dollars_per_hour=None,
+        signature=None,
         requests={},
         tokens={},
         history=(),
@@ -303,7 +389,7 @@ def hostile() -> Snapshot:
         reason=text,
         not_available={text: text},
     )
-    failed = gpu(1, None, name=text, uuid=text, failure=Failure("driver", text))
+    failed = gpu(1, name=text, uuid=text, failure=Failure("driver", text))
     slo = objective("errors", name=text, match=(("model", text),))
     counted = (("engine", text), ("model", text), ("target", text))
     return empty(
@@ -335,6 +421,24 @@ def hostile() -> Snapshot:
         gauges={Key("kv_cache_used_ratio", counted): float("inf")},
         events=(event(1, text, text, text),),
         health=replace(HEALTH, limits_reached={text: 3}),
+    )
+
+
+def moved(snapshot: Snapshot, timestamp_seconds: float) -> Snapshot:
+    """The same node at another time: all that is told by how long ago it was stays so."""
+    by = timestamp_seconds - snapshot.timestamp_seconds
+
+    def later(xid: XidView) -> XidView:
+        return replace(xid, last_timestamp_seconds=(xid.last_timestamp_seconds or 0.0) + by)
+
+    return replace(
+        snapshot,
+        timestamp_seconds=timestamp_seconds,
+        started_timestamp_seconds=snapshot.started_timestamp_seconds + by,
+        events=tuple(
+            replace(one, timestamp_seconds=one.timestamp_seconds + by) for one in snapshot.events
+        ),
+        gpus=tuple(replace(view, xids=tuple(map(later, view.xids))) for view in snapshot.gpus),
     )
 
 

@@ -48,6 +48,23 @@ FAINT_TEXTS = """() => {
   return found;
 }"""
 
+# Words beyond the edge of what they stand in: a card cuts them off, so the page is no wider.
+CUT_TEXTS = """() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || element.closest("noscript, svg, .sr, .scroll")) continue;
+    if (element.closest(".stack thead, .skip")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    const edge = element.closest(".card, .tile, section, body").getBoundingClientRect().right;
+    const right = Math.max(...[...range.getClientRects()].map((part) => part.right));
+    if (right > edge + 0.5) found.push(walker.currentNode.data.trim());
+  }
+  return found;
+}"""
+
 
 class Agent:
     """A running server whose Snapshot a test can change."""
@@ -58,8 +75,8 @@ class Agent:
         self.server = Server(app, "127.0.0.1", 0)
 
     def shows(self, snapshot: Snapshot, *, age_seconds: float = 0.0) -> None:
-        now = time.time() - age_seconds
-        snapshot = replace(snapshot, interval_seconds=1.0, timestamp_seconds=now)
+        snapshot = snapshots.moved(snapshot, time.time() - age_seconds)
+        snapshot = replace(snapshot, interval_seconds=1.0)
         self.outlet = web.render(snapshot, b"")
 
     @property
@@ -130,6 +147,7 @@ def test_nothing_overflows_and_every_text_can_be_read(
         for width in WIDTHS:
             visit.page.set_viewport_size({"width": width, "height": 900})
             assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+            assert visit.page.evaluate(CUT_TEXTS) == []
         assert visit.page.evaluate(FAINT_TEXTS) == []
 
 

@@ -17,11 +17,11 @@ from burnmeter import catalog
 from burnmeter.export import prometheus
 from burnmeter.loop import Agent
 from burnmeter.model import Failure, Histogram, Key
-from burnmeter.snapshot import Snapshot
+from burnmeter.snapshot import Signature, Snapshot
 from tests import snapshots
 from tests.fakes_world import agent
 from tests.parts import program
-from tests.snapshot_parts import target
+from tests.snapshot_parts import model, signature, target
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.prom"
 CATALOGUE = catalog.metrics()
@@ -208,6 +208,65 @@ def test_a_target_that_rests_is_neither_up_nor_down() -> None:
 
     assert found(snapshot, "burnmeter_target_up", target="vllm-8000") == []
     assert found(snapshot, "burnmeter_target_failure", kind="disabled") == [1.0]
+
+
+# --- why a token costs that ------------------------------------------------------------------
+
+
+SIGNATURE = "burnmeter_signature_"
+
+
+def signed(made: Signature | None) -> dict[tuple[str, ...], float]:
+    """The series of one model's signature: name and labels' values -> value."""
+    snapshot = snapshots.empty(models=(model("m", signature=made),))
+    return {
+        (line.name.removeprefix(SIGNATURE), *map(line.labels.__getitem__, sorted(line.labels))): (
+            line.value
+        )
+        for line in lines(snapshot)
+        if line.name.startswith(SIGNATURE)
+    }
+
+
+def test_a_signature_is_one_series_a_factor_whose_product_is_the_cost() -> None:
+    made = signed(signature(1.38, 0.988))
+
+    assert list(made) == [
+        ("price_dollars_per_second", "m"),
+        ("power_watts", "m"),
+        ("factor_ratio", "idle", "measured", "m"),
+        ("factor_ratio", "prefill", "assumed", "m"),
+        ("factor_ratio", "stack", "assumed", "m"),
+        ("factor_ratio", "batch", "assumed", "m"),
+        ("seconds_per_token", "model", "assumed", "m"),
+    ]
+    (price, power), shared = list(made.values())[:2], list(made.values())[2:]
+    assert price * math.prod(shared) == pytest.approx(1.38e-6)
+    assert power * math.prod(shared) == pytest.approx(0.988)
+
+
+def test_without_a_price_a_signature_is_of_energy_alone_and_no_factor_is_there_twice() -> None:
+    made = signed(signature(None, 0.988))
+
+    assert ("price_dollars_per_second", "m") not in made
+    assert len(made) == 6
+    assert math.prod(made.values()) == pytest.approx(0.988)
+
+
+def test_without_energy_a_signature_is_of_cost_alone() -> None:
+    made = signed(signature(1.38, None))
+
+    assert ("power_watts", "m") not in made
+    assert math.prod(made.values()) == pytest.approx(1.38e-6)
+
+
+def test_a_model_without_a_signature_has_no_series_of_one() -> None:
+    assert signed(None) == {}
+
+
+def test_every_unit_of_a_factor_has_a_metric_with_these_labels() -> None:
+    for rest, labels in prometheus.FACTORS.values():
+        assert set(CATALOGUE[SIGNATURE + rest].labels) == set(labels)
 
 
 # --- words from outside ------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def test_compound_keys_become_lists_of_objects() -> None:
     tokens = {"measure": "tokens_total", "labels": labels, "value": 10_113_870.0}
     assert read["counters"] == [tokens]
     assert read["histograms"][0]["value"]["bounds"] == [0.5, 1.0]
-    share = {"gpu", "model", "target", "state", "method", "gpu_seconds", "joules", "dollars"}
+    share = {"gpu", "model", "target", "state", "method", "namespace", "pod"}
+    share |= {"gpu_seconds", "joules", "dollars", "metered_seconds", "priced_seconds"}
     assert set(read["spends"][0]) == share
     assert read["burns"][0]["objective"]["match"] == {"model": LLAMA}
 

@@ -1,6 +1,7 @@
 """What `once` prints, for Snapshots in each state a node can be in."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from burnmeter.export import terminal
 from burnmeter.model import Failure
 from burnmeter.snapshot import Elsewhere
 from tests import snapshots
-from tests.snapshot_parts import LLAMA, burn, latency, model, objective, target
+from tests.snapshot_parts import LLAMA, burn, gpu, latency, model, objective, target
 
 EXAMPLES = [name for name in snapshots.ALL if name != "hostile"]
 
@@ -117,3 +118,62 @@ def test_what_is_not_the_engines_own_is_labelled_with_who_counted_it() -> None:
     assert "  TTFT (gateway) " in told
     assert "  ITL (" not in told
     assert "errors 0.12 % (probe)\n" in told
+
+
+# --- money ---------------------------------------------------------------------------------------
+
+
+def told_of(**changes: Any) -> str:
+    """What is told of one model."""
+    return terminal.snapshot(snapshots.empty(models=(model(**changes),)))
+
+
+def test_a_cost_is_followed_by_its_factors_and_no_factor_is_broken() -> None:
+    told = told_of(dollars_per_million_tokens=1.38)
+
+    assert (
+        "  $1.38 per million tokens   0.988 J per token   (over 5 min)\n"
+        "  a token = price $2.99 / GPU-h × idle 1.28 × prefill 1.31 × stack 2.22\n"
+        "      × batch 2.4 × model 0.0517 GPU-h / M tokens\n"
+    ) in told
+
+
+@pytest.mark.parametrize("brings", [None, 18.7])
+def test_what_tokens_bring_is_told_where_they_have_a_price(brings: float | None) -> None:
+    told = told_of(cost_dollars_per_hour=11.96, revenue_dollars_per_hour=brings)
+
+    assert ("  an hour: costs $11.96, brings $18.70\n" in told) == (brings is not None)
+
+
+def test_a_cost_that_is_not_known_says_why() -> None:
+    why = "no price is known for NVIDIA GB300: set prices.gpu_dollars_per_hour"
+    lacks = {"cost_dollars_total": why}
+
+    told = told_of(dollars_per_million_tokens=None, not_available=lacks)
+
+    assert "  – per million tokens   0.988 J per token" in told
+    assert f"  cost: {why}\n" in told
+    assert "= price" not in told
+
+
+# --- GPUs in trouble -----------------------------------------------------------------------------
+
+
+def test_an_xid_says_how_often_it_was_seen_what_it_is_and_what_to_do() -> None:
+    views = (gpu(0, xid_counts={48: 1}), gpu(1, xid_counts={48: 3}))
+
+    told = " ".join(terminal.snapshot(snapshots.empty(gpus=views)).split())
+
+    assert "GPU 0: XID 48, double-bit memory error: Memory of the GPU gave wrong data" in told
+    assert "GPU 1: XID 48 (3 times), double-bit memory error: Memory of the GPU" in told
+    assert "Move the work away, stop every program on the GPU and reset it." in told
+
+
+def test_a_gpu_says_what_holds_its_clocks_down_and_what_the_driver_asks_for() -> None:
+    view = replace(gpu(2, recovery_action="reset_gpu"), throttled_by=("power_brake", "board_limit"))
+
+    told = terminal.snapshot(snapshots.empty(gpus=(gpu(0), view)))
+
+    assert "GPU 2: its clocks are held down: power brake, board limit\n" in told
+    assert "GPU 2: the driver asks for a recovery: Stop every program on the GPU and" in told
+    assert "GPU 0:" not in told

@@ -3,9 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -19,6 +17,7 @@ from burnmeter.model import Failure
 from burnmeter.snapshot import Elsewhere, Latency, Quantile, Snapshot, TargetView
 from tests import snapshots
 from tests.snapshot_parts import LLAMA, NOW, burn, latency, model, objective, target
+from tests.web_reader import Reader, words
 
 METRICS = b"# TYPE burnmeter_up gauge\nburnmeter_up 1\n"
 
@@ -70,30 +69,6 @@ def outlet(snapshot: Snapshot | None = None, metrics: bytes = METRICS) -> Outlet
 
 def page(snapshot: Snapshot) -> str:
     return ask(outlet(snapshot), "/").text
-
-
-class Reader(HTMLParser):
-    """What a browser would make of a page: its tags, its attributes and its words."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    def values(self, name: str) -> Iterator[str]:
-        return (given[name] or "" for _, given in self.tags if name in given)
-
-
-def words(text: str) -> str:
-    """The page's words, with single spaces."""
-    return re.sub(r"\s+", " ", Reader(text).words)
 
 
 # --- routes ------------------------------------------------------------------------------------
@@ -413,7 +388,7 @@ def test_burning_models_come_first_and_pages_before_the_rest() -> None:
     order = re.findall(r'<h3 id="model-\d+-title">(.*?)</h3>', text)
     assert order == ["llama-3.3-70b", "mistral-small-24b", "qwen2.5-coder-32b"]
     tags = re.findall(r'class="tag (\w+)"', text.split("node-facts")[0])
-    assert tags == ["page", "look", "look"]
+    assert tags == ["page", "page", "page", *["look"] * 4]
 
 
 def test_a_simulated_node_says_so_first_of_all() -> None:
@@ -437,7 +412,7 @@ def test_a_lost_gpu_is_shown_in_words_without_gauges() -> None:
 def test_an_attribution_that_is_a_guess_says_so() -> None:
     text = words(page(snapshots.burning()))
 
-    assert "idle mistral-small-24b a guess, split equally" in text
+    assert "idle mistral-small-24b shared, split equally: a guess" in text
     assert "unattributed nobody owner not known" in text
 
 

@@ -1,12 +1,17 @@
 """Words for numbers: one table per function, and the roundings that would tell a lie."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnmeter import roofline
 from burnmeter.export import words
-from burnmeter.snapshot import Quantile
-from tests.snapshot_parts import objective
+from burnmeter.signature import signature as signed
+from burnmeter.snapshot import Factor, Quantile
+from burnmeter.usage import Used
+from tests.snapshot_parts import objective, signature
 
 FINITE = st.floats(min_value=0, max_value=1e15)
 
@@ -179,6 +184,61 @@ def test_an_objective_is_said_short_and_in_full() -> None:
     assert words.promise(objective()) == "99 % with TTFT below 1 s, over 30 d"
     assert words.promise(objective("errors", objective_ratio=0.9995)).startswith("99.95 % without")
     assert words.promise(objective("availability")) == "99 % available, over 30 d"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.99 / 3600, "dollars per GPU-second", "$2.99 / GPU-h"),
+        (0.1049 / 3600, "dollars per GPU-second", "$0.105 / GPU-h"),
+        (0.0, "dollars per GPU-second", "$0 / GPU-h"),
+        (1.86e-4, "GPU-seconds per token", "0.0517 GPU-h / M tokens"),
+        (3.1e-9, "GPU-seconds per token", "0.000000861 GPU-h / M tokens"),
+        (654.4, "watts", "654 W"),
+        (1.284, "ratio", "1.28×"),
+        (1.0, "ratio", "1×"),
+        (51234.0, "ratio", "51200×"),
+    ],
+)
+def test_a_factor_is_said_as_it_is_multiplied(value: float, unit: str, text: str) -> None:
+    assert words.factor(Factor("any", value, unit, "measured", "")) == text
+
+
+def test_factors_in_a_line_have_short_names_and_no_sign_twice() -> None:
+    told = words.factors(signature(1.38).dollars)
+
+    assert told.startswith("price $2.99 / GPU-h × idle 1.28 × prefill 1.31 × stack ")
+    assert told.endswith(" × batch 2.4 × model 0.0517 GPU-h / M tokens")
+
+
+SIGNED: dict[str, dict[str, Any]] = {
+    "all of it": {
+        "roofline_seconds": {roofline.PREFILL: 3.0, roofline.DECODE: 6.0, roofline.FLOOR: 2.0}
+    },
+    "the engine's estimate": {"roofline_seconds": {roofline.ESTIMATED: 6.0}},
+    "when it was busy, mostly": {"known_seconds": 45.0},
+    "nothing": {"busy_seconds": 0.0},
+}
+"""What is known of a model."""
+
+
+def used(**changes: Any) -> Used:
+    given = {"gpu_seconds": 60.0, "known_seconds": 60.0, "busy_seconds": 30.0, "generated": 1e4}
+    return Used(**{"seconds": 60.0, "dollars": 0.05, "joules": 3e4, **given, **changes})
+
+
+def test_every_factor_that_a_signature_can_have_has_a_word_and_no_other_has() -> None:
+    made = [signed(used(**known)) for known in SIGNED.values()]
+
+    names = {f.name for one in made if one is not None for f in (*one.dollars, *one.joules)}
+    assert names == words.FACTORS.keys()
+
+
+def test_energy_of_a_million_tokens_is_said_in_watt_hours() -> None:
+    # 0.9 J x 1,000,000 / 3,600 s/h.
+    assert words.watt_hours(0.9) == "250 Wh"
+    assert words.watt_hours(0.0) == "0 Wh"
+    assert words.watt_hours(None) == words.NOT_MEASURED
 
 
 def test_lists_end_with_and() -> None:

@@ -1,13 +1,13 @@
 """What one look at this node found, what is missing, and what would bring it. Pure."""
 
-from burnmeter.doctor import engines, machine, objectives
+from burnmeter.doctor import engines, machine, money, objectives
 from burnmeter.doctor.finding import Finding, Glance
 
 __all__ = ["Finding", "Glance", "findings"]
 
 
 def findings(glance: Glance) -> tuple[Finding, ...]:
-    """Everything worth saying: the machine, its engines, what they cannot give, the objectives."""
+    """All worth saying: the machine, its engines, what they cannot give, money, objectives."""
     judged = objectives.judged(glance)
     return (
         *machine.gpus(glance.gpus),
@@ -17,5 +17,6 @@ def findings(glance: Glance) -> tuple[Finding, ...]:
         *engines.probes(glance),
         *engines.unread(glance),
         *engines.not_available(glance, judged.needs),
+        *money.money(glance),
         *judged.findings,
     )

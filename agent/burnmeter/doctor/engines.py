@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from burnmeter.bill import REASONED
 from burnmeter.config_probes import Probe
 from burnmeter.config_targets import OTHER_HALF
 from burnmeter.dialects import Dialect, Role, load_all
@@ -111,6 +112,8 @@ def not_available(glance: Glance, told: Collection[tuple[str, str]]) -> list[Fin
         names = [name for name in model.targets if name in up]
         optional = _optional(model.engines)
         for measure, why in model.not_available.items():
+            if measure in REASONED:
+                continue  # of which money.py says more
             if names and measure not in optional and (model.model, measure) not in told:
                 engine = model.engines[0] if len(model.engines) == 1 else None
                 measures = lines.setdefault((", ".join(names), why, engine), [])

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from burnmeter.config_probes import Probe
-from burnmeter.model import EngineProcess, GpuReading, ProcessReading
+from burnmeter.model import EngineProcess, Failure, GpuReading, ProcessReading
+from burnmeter.model_facts.known import Library
+from burnmeter.pricing import Price
 from burnmeter.snapshot import Snapshot
 
 
@@ -37,5 +39,13 @@ class Glance:
     """Those of the config; a look sends none."""
     keyless: Mapping[str, str] = field(default_factory=dict)
     """Each probe whose key cannot be read -> why."""
+    library: Library = field(default_factory=Library)
+    """What is known of the models of engines here."""
     model_names: Mapping[str, str] = field(default_factory=dict)
     """An endpoint's word for a model -> ours, where the config says it."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """By the name of a GPU; one that is not in it has none."""
+    price_file: str | None = None
+    """The file that `prices.file` names."""
+    price_failure: Failure | None = None
+    """What is wrong with it."""

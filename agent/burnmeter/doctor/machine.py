@@ -1,9 +1,10 @@
 """What this machine lets us see: its GPUs and its processes. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from burnmeter import xids
 from burnmeter.doctor.finding import Finding
-from burnmeter.model import GpuReading, Process, ProcessReading
+from burnmeter.model import Gpu, GpuReading, Process, ProcessReading
 
 
 def gpus(reading: GpuReading | None) -> list[Finding]:
@@ -17,11 +18,14 @@ def gpus(reading: GpuReading | None) -> list[Finding]:
                 remedy="set `gpus.enabled: true`",
             )
         ]
+    found = []
     if reading.failure is not None:
         # A machine without NVIDIA's library has no GPU; any other reason is somebody's to mend.
         state = "missing" if reading.failure.kind == "no_library" else "wrong"
-        return [Finding(state=state, subject="gpus", text=reading.failure.message)]
-    found = [
+        found.append(Finding(state=state, subject="gpus", text=reading.failure.message))
+        if not reading.gpus:
+            return found
+    found += [
         Finding(
             state="ok",
             subject="gpus",
@@ -39,15 +43,36 @@ def gpus(reading: GpuReading | None) -> list[Finding]:
                     remedy="see `nvidia-smi` and the kernel log for XID lines",
                 )
             )
-        elif gpu.unsupported:
+        elif gpu.recovery_action not in (None, "none"):
             found.append(
                 Finding(
-                    state="ok",
+                    state="wrong",
                     subject=subject,
-                    text=f"{gpu.name}; it does not give {', '.join(gpu.unsupported)}",
+                    text=f"the driver asks for a recovery: {_recovery(gpu.recovery_action)}",
                 )
             )
-    return found
+    return [*found, *_unsupported(reading.gpus)]
+
+
+def _recovery(word: str | None) -> str:
+    meanings = {one.word: one.meaning for one in xids.RECOVERIES.values()}
+    return meanings.get(word or "", "One that burnmeter does not know; see `nvidia-smi -q`.")
+
+
+def _unsupported(gpus: Sequence[Gpu]) -> list[Finding]:
+    """What boards do not give: once for all that lack the same."""
+    alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for gpu in gpus:
+        if gpu.failure is None and gpu.unsupported:
+            alike.setdefault((gpu.name, gpu.unsupported), []).append(gpu.index)
+    return [
+        Finding(
+            state="ok",
+            subject=f"gpu {', '.join(map(str, indices))}",
+            text=f"{name}; it does not give {', '.join(lacks)}",
+        )
+        for (name, lacks), indices in alike.items()
+    ]
 
 
 def processes(reading: ProcessReading | None, gpus: GpuReading | None) -> list[Finding]:

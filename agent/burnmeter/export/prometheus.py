@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from burnmeter import catalog
 from burnmeter.model import Burn, GpuInstance, Histogram
-from burnmeter.snapshot import GpuView, Snapshot, SourceView, TargetView, XidView
+from burnmeter.snapshot import GpuView, Signature, Snapshot, SourceView, TargetView, XidView
 
 Labels = Mapping[str, str]
 Row = tuple[str, Labels, float | Histogram | None]
@@ -181,7 +181,7 @@ GPU_GAUGES: Final[dict[str, Callable[[GpuView], float | None]]] = {
 
 def _gpu(view: GpuView) -> Iterator[Row]:
     which = {"gpu": view.gpu.uuid, "index": str(view.gpu.index)}
-    yield "burnmeter_gpu_up", which, float(view.gpu.failure is None)
+    yield "burnmeter_gpu_up", which, None if view.is_up is None else float(view.is_up)
     yield "burnmeter_gpu_info", {**which, "name": view.gpu.name}, 1.0
     for name, value in GPU_GAUGES.items():
         yield name, which, value(view)
@@ -211,12 +211,35 @@ def _xid(which: Labels, xid: XidView) -> Iterator[Row]:
     yield "burnmeter_gpu_xid_info", {**which, **said}, 1.0
 
 
+FACTORS: Final = {
+    "dollars per GPU-second": ("price_dollars_per_second", ("model",)),
+    "watts": ("power_watts", ("model",)),
+    "ratio": ("factor_ratio", ("model", "factor", "how")),
+    "GPU-seconds per token": ("seconds_per_token", ("model", "factor", "how")),
+}
+"""Unit of a factor of a signature -> the rest of its metric's name, and its labels."""
+
+
+def _signature(model: str, found: Signature) -> Iterator[Row]:
+    for factor in (*found.dollars, *found.joules[:1]) if found.dollars else found.joules:
+        name, labels = FACTORS[factor.unit]
+        said = {"model": model, "factor": factor.name, "how": factor.how}
+        yield f"burnmeter_signature_{name}", {label: said[label] for label in labels}, factor.value
+
+
 def _money(snapshot: Snapshot) -> Iterator[Row]:
     for share, spend in snapshot.spends.items():
         labels = share._asdict()
         yield "burnmeter_gpu_seconds_total", labels, spend.gpu_seconds
         yield "burnmeter_energy_joules_total", labels, spend.joules
         yield "burnmeter_cost_dollars_total", labels, spend.dollars
+    for view in snapshot.models:
+        if view.signature is not None:
+            yield from _signature(view.model, view.signature)
+    if snapshot.gpus:
+        yield "burnmeter_node_gpu_seconds_total", {}, snapshot.node_spend.gpu_seconds
+        yield "burnmeter_node_energy_joules_total", {}, snapshot.node_spend.joules
+        yield "burnmeter_node_cost_dollars_total", {}, snapshot.node_spend.dollars
 
 
 def _source(view: SourceView) -> Iterator[Row]:

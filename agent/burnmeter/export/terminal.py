@@ -7,11 +7,14 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from burnmeter import xids
 from burnmeter.export import verdict, words
 from burnmeter.model import Burn
 from burnmeter.snapshot import GpuView, Latency, ModelView, Quantile, Snapshot, TargetView
 
 WIDTH: Final = 80
+COST: Final = "cost_dollars_total"
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 LATENCY_ORDER: Final = ("ttft", "itl", "tpot", "queue", "prefill", "decode", "duration")
 
 
@@ -91,6 +94,11 @@ def snapshot(shown: Snapshot) -> str:
     if not shown.models:
         lines += ["No engine is watched here. `burnmeter doctor` says why.", ""]
     lines += [*_targets(shown.targets), *_gpus(shown.gpus)]
+    if any(model.signature is not None for model in shown.models):
+        lines += [
+            "",
+            *wrapped("`burnmeter explain cost MODEL` says what a cost is made of.", indent=0),
+        ]
     for source in shown.sources:
         if source.failure is not None:
             lines += wrapped(f"{source.source}: {source.failure.message}", indent=0)
@@ -114,12 +122,33 @@ def _model(view: ModelView) -> list[str]:
         f"   {words.unit(view.joules_per_token, 'J')} per token"
         f"   (over {words.span(view.recent_seconds)})"
     )
+    lines += _money(view)
     lines += latencies(view.latencies, view.seen_from)
     for where, other in view.elsewhere.items():
         lines += wrapped(f"as a {where} sees it ({', '.join(other.targets)}):", indent=2)
         lines.append(f"  requests {counts(other.requests)}")
         lines += latencies(other.latencies)
     return lines
+
+
+def _money(view: ModelView) -> list[str]:
+    """What it brings, where tokens have a price; and what its cost is made of, or why not."""
+    lines: list[str] = []
+    costs, brings = view.cost_dollars_per_hour, view.revenue_dollars_per_hour
+    if costs is not None and brings is not None:
+        text = f"an hour: costs {words.dollars(costs)}, brings {words.dollars(brings)}"
+        lines += wrapped(text)
+    if view.signature is not None and view.signature.dollars:
+        lines += _product(words.factors(view.signature.dollars))
+    elif view.dollars_per_million_tokens is None and COST in view.not_available:
+        lines += wrapped(f"cost: {view.not_available[COST]}")
+    return lines
+
+
+def _product(text: str) -> list[str]:
+    """Broken between its factors only; textwrap leaves a no-break space alone."""
+    joined = text.replace(" ", NO_BREAK).replace(f"{NO_BREAK}×{NO_BREAK}", f" ×{NO_BREAK}")
+    return [line.replace(NO_BREAK, " ") for line in wrapped(f"a token ={NO_BREAK}{joined}", hang=4)]
 
 
 def _burns(found: Sequence[Burn]) -> list[str]:
@@ -156,6 +185,16 @@ def _gpus(found: Iterable[GpuView]) -> list[str]:
         if gpu.failure is not None:
             holders = "does not answer"
             failures += wrapped(f"GPU {gpu.index}: {gpu.failure.message}", indent=0)
+        if view.throttled_by:
+            reasons = ", ".join(view.throttled_by).replace("_", " ")
+            failures += wrapped(f"GPU {gpu.index}: its clocks are held down: {reasons}", indent=0)
+        if (asked := verdict.recovery(view)) is not None:
+            text = f"GPU {gpu.index}: the driver asks for a recovery: {asked}"
+            failures += wrapped(text, indent=0)
+        for xid in view.xids:
+            times = f" ({xid.times} times)" if xid.times > 1 else ""
+            text = f"GPU {gpu.index}: XID {xid.code}{times}, {xid.name}: {xid.meaning}"
+            failures += wrapped(f"{text} {xids.ACTIONS.get(xid.action, xid.action)}", indent=0)
         rows.append(
             [
                 str(gpu.index),

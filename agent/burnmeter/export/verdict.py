@@ -6,11 +6,15 @@ here they are only put in an order and into words.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from burnmeter import xids
 from burnmeter.export import words
 from burnmeter.model import FAILURE_KINDS, Burn, Failure
 from burnmeter.snapshot import GpuView, ModelView, Snapshot, TargetView
+
+XID_SECONDS: Final = 3600.0
+"""How long an XID needs somebody, if nothing else tells of it."""
 
 
 class Verdict(NamedTuple):
@@ -89,9 +93,12 @@ class Attention(NamedTuple):
     anchor: str
 
 
+URGENCY: Final = {"page": 0, "ticket": 1, "look": 2}
+
+
 def attention(snapshot: Snapshot) -> list[Attention]:
     """Everything that is wrong and has an owner: budgets, engines, GPUs, the agent itself."""
-    return [
+    found = [
         *_burning_objectives(snapshot),
         *_failing_parts(snapshot),
         *(
@@ -100,11 +107,12 @@ def attention(snapshot: Snapshot) -> list[Attention]:
             if times
         ),
     ]
+    return sorted(found, key=lambda item: URGENCY.get(item.kind, len(URGENCY)))
 
 
 def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
     place = {view.model: index for index, view in enumerate(snapshot.models)}
-    found = [
+    return [
         Attention(
             burn.severity or "look",
             burn.model,
@@ -114,7 +122,6 @@ def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
         for burn in snapshot.burns
         if burn.state == "burning"
     ]
-    return sorted(found, key=lambda item: item.kind != "page")
 
 
 def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
@@ -130,13 +137,47 @@ def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
         elif view.is_stale:
             text = "is not believed: its page stands still while its GPUs work"
             yield Attention("look", view.target, text, "targets")
-    for gpu in snapshot.gpus:
-        if gpu.gpu.failure is not None:
-            yield Attention("look", f"GPU {gpu.gpu.index}", failure(gpu.gpu.failure), "gpus")
+    yield from _failing_gpus(snapshot)
     for source in snapshot.sources:
         if source.failure is not None and source.failure.kind != "disabled":
             text = f"cannot be read: {failure(source.failure)}"
             yield Attention("look", source.source, text, "sources")
+
+
+def _failing_gpus(snapshot: Snapshot) -> Iterable[Attention]:
+    """Once for all GPUs of which the same is to be said."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for view in snapshot.gpus:
+        for trouble in _troubles(view, snapshot.timestamp_seconds):
+            alike.setdefault(trouble, []).append(str(view.gpu.index))
+    for (kind, text), indices in alike.items():
+        yield Attention(kind, f"GPU {words.some(indices, len(indices))}", text, "gpus")
+
+
+def _troubles(view: GpuView, now_seconds: float) -> Iterable[tuple[str, str]]:
+    """How urgent, and what; an XID by its severity."""
+    if view.gpu.failure is not None:
+        yield "look", failure(view.gpu.failure)
+    if (asked := recovery(view)) is not None:
+        yield "look", f"the driver asks for a recovery: {asked}"
+    for xid in view.xids:
+        last = xid.last_timestamp_seconds
+        is_recent = last is None or now_seconds - last < XID_SECONDS
+        if is_recent and xid.severity in URGENCY:
+            text = f"XID {xid.code}, {xid.name}: {xids.ACTIONS.get(xid.action, xid.action)}"
+            yield xid.severity, text
+    if view.throttled_by:
+        reasons = words.some([reason.replace("_", " ") for reason in view.throttled_by])
+        yield "look", f"clocks are held down: {reasons}"
+
+
+def recovery(view: GpuView) -> str | None:
+    """What the driver asks to be done with a GPU, in words. None: nothing."""
+    word = view.gpu.recovery_action
+    if word is None or word == "none":
+        return None
+    meanings = {one.word: one.meaning for one in xids.RECOVERIES.values()}
+    return meanings.get(word, "One that burnmeter does not know; see `nvidia-smi -q`.")
 
 
 def failure(value: Failure | None) -> str:
@@ -165,11 +206,15 @@ def _tally(states: Iterable[str]) -> str:
     return ", ".join(f"{times} {state}" for state, times in Counter(states).items())
 
 
+_DOING: Final = {"unknown": "not known to be busy or idle"}
+
+
 def _gpu_state(view: GpuView) -> str:
     if view.gpu.failure is not None:
         return "not answering"
     states = {share.state for share in view.shares}
-    return next((state for state in ("busy", "idle") if state in states), "unattributed")
+    known = ("busy", "idle", "unknown")
+    return next((_DOING.get(s, s) for s in known if s in states), "unattributed")
 
 
 def target_state(view: TargetView) -> str:

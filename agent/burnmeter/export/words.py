@@ -5,12 +5,13 @@ happens here only, and never towards a nicer verdict: 99.97 % is not "100 %", an
 is not "0 %". None is always NOT_MEASURED, and 0 is always a 0.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 from burnmeter.model import Burn, Objective
-from burnmeter.snapshot import Quantile
+from burnmeter.snapshot import Factor, Quantile
 from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 NOT_MEASURED: Final = "–"
@@ -34,9 +35,29 @@ INDICATORS: Final = {
 
 STATES: Final = {"good": "good", "burning": "burning", "not_measured": "not measured"}
 
+FACTORS: Final = {
+    "price": "price of the GPUs",
+    "power": "power of the GPUs",
+    "unknown": "time of which nobody knows",
+    "idle": "idle time",
+    "prefill": "time spent on prompts",
+    "stack": "distance from the hardware's limits",
+    "batch": "small batches",
+    "model": "the model at the limits",
+    "work": "busy GPU time",
+    "time": "GPU time",
+}
+"""A factor of what a token costs -> how it is said."""
 METHODS: Final = {
     "process_tree": "exact, by process tree",
-    "equal_split": "a guess, split equally",
+    "command_line": "by its command line; it answers elsewhere",
+    "container": "by its container",
+    "config": "by the config's owners",
+    "last_seen": "as the driver last said",
+    "mig_slices": "by MIG slices",
+    "sm_utilisation": "shared, by SM time",
+    "memory": "shared, by memory: a guess",
+    "equal": "shared, split equally: a guess",
     "none": "owner not known",
 }
 """How an attribution was made -> how it is said."""
@@ -60,7 +81,7 @@ VANTAGES: Final = {
 """Where else a model's requests are seen -> what that means."""
 
 
-def _plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int) -> str:
     """At most `digits` significant digits, no exponent, no trailing zeros."""
     text = format(Decimal(f"{value:.{digits}g}"), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -72,7 +93,7 @@ def seconds(value: float | None) -> str:
         return NOT_MEASURED
     for unit, factor in (("µs", 1e6), ("ms", 1e3), ("s", 1.0)):
         scaled = value * factor
-        text = _plain(scaled, 2) if scaled < 10 else f"{scaled:.0f}"
+        text = plain(scaled, 2) if scaled < 10 else f"{scaled:.0f}"
         # The rounded text decides: 999.7 ms is said as 1 s, never as 1000 ms.
         if unit == "s" or (scaled > 0 and float(text) < 1000):
             break
@@ -82,8 +103,8 @@ def seconds(value: float | None) -> str:
 def bound(value: float) -> str:
     """A bucket's bound or a threshold, which is exact and therefore not rounded: `0.25 s`."""
     if 0 < value <= 0.1:
-        return f"{_plain(value * 1e3, 6)} ms"
-    return f"{_plain(value, 6)} s"
+        return f"{plain(value * 1e3, 6)} ms"
+    return f"{plain(value, 6)} s"
 
 
 def quantile(value: Quantile | None) -> str:
@@ -96,7 +117,7 @@ def quantile(value: Quantile | None) -> str:
     if value.lower_seconds <= 0:
         return f"≤ {upper}"
     factor = 1e3 if upper.endswith(" ms") else 1.0
-    return f"{_plain(value.lower_seconds * factor, 6)}–{upper}"
+    return f"{plain(value.lower_seconds * factor, 6)}–{upper}"
 
 
 def number(value: float | None) -> str:
@@ -105,8 +126,8 @@ def number(value: float | None) -> str:
         return NOT_MEASURED
     for factor, prefix in _LARGE:
         if abs(value) >= factor * 0.9995:
-            return f"{_plain(value / factor, 3)} {prefix}"
-    return _plain(value, 3)
+            return f"{plain(value / factor, 3)} {prefix}"
+    return plain(value, 3)
 
 
 def count(value: float | None) -> str:
@@ -123,7 +144,7 @@ def dollars(value: float | None) -> str:
         return f"{sign}${size:,.0f}"
     if size >= 0.1:
         return f"{sign}${size:.2f}"
-    return f"{sign}${_plain(size, 2)}"
+    return f"{sign}${plain(size, 2)}"
 
 
 def _percent(value: float) -> str:
@@ -135,7 +156,7 @@ def _percent(value: float) -> str:
     elif 99.95 <= percent < 100:
         text = f"{percent:.{2 if percent < 99.995 else 3}f}"
     else:
-        text = f"{percent:.0f}" if percent >= 1000 else _plain(percent, 3 if percent >= 10 else 2)
+        text = f"{percent:.0f}" if percent >= 1000 else plain(percent, 3 if percent >= 10 else 2)
     return f"−{text}" if value < 0 else text
 
 
@@ -156,7 +177,7 @@ def burn(lower: float | None, upper: float | None) -> str:
     """How many times faster than the budget allows: `14.4×`, `3.1–12×`."""
     if lower is None or upper is None:
         return NOT_MEASURED
-    low, high = (f"{x:.0f}" if x >= 100 else _plain(x, 3 if x >= 1 else 2) for x in (lower, upper))
+    low, high = (f"{x:.0f}" if x >= 100 else plain(x, 3 if x >= 1 else 2) for x in (lower, upper))
     return f"{low}×" if low == high else f"{low}–{high}×"
 
 
@@ -175,7 +196,7 @@ def size(value: float | None) -> str:
         return NOT_MEASURED
     for factor, unit in _BINARY:
         if value >= factor * 0.9995:
-            return f"{_plain(value / factor, 3)} {unit}"
+            return f"{plain(value / factor, 3)} {unit}"
     return f"{value:.0f} B"
 
 
@@ -185,6 +206,35 @@ def unit(value: float | None, name: str) -> str:
         return NOT_MEASURED
     digits, _, prefix = number(value).partition(" ")
     return f"{digits} {prefix}{name}"
+
+
+def factor(value: Factor) -> str:
+    """A factor as it is multiplied, by the hour: `$3.50 / GPU-h`, `1.3×`, `0.052 GPU-h / M tokens`.
+
+    So the product of cost is dollars, that of energy watt-hours, of a million tokens.
+    """
+    if value.unit == "dollars per GPU-second":
+        hourly = value.value * SECONDS_PER_HOUR
+        # Of cents alone two digits are left, and the product would be out by one in twenty.
+        return f"{dollars(hourly) if hourly >= 1 else f'${plain(hourly, 3)}'} / GPU-h"
+    if value.unit == "GPU-seconds per token":
+        hours = value.value * TOKENS_PER_MILLION / SECONDS_PER_HOUR
+        return f"{plain(hours, 3)} GPU-h / M tokens"
+    if value.unit == "watts":
+        return f"{plain(value.value, 3)} W"
+    return f"{plain(value.value, 3)}×"
+
+
+def watt_hours(joules_per_token: float | None) -> str:
+    """Energy as the product of factors is said: watt-hours of a million tokens."""
+    if joules_per_token is None:
+        return NOT_MEASURED
+    return unit(joules_per_token * TOKENS_PER_MILLION / SECONDS_PER_HOUR, "Wh")
+
+
+def factors(found: Sequence[Factor]) -> str:
+    """All of them in a line, for where there is no room for more."""
+    return " × ".join(f"{one.name} {factor(one).removesuffix('×')}" for one in found)
 
 
 def span(value: float | None) -> str:
@@ -225,7 +275,7 @@ def objective(value: Objective) -> str:
 
 def promise(value: Objective) -> str:
     """What is promised, in full: `99.5 % with TTFT below 1 s, over 30 d`."""
-    share = f"{_plain(value.objective_ratio * 100, 6)} %"
+    share = f"{plain(value.objective_ratio * 100, 6)} %"
     what = objective(value)
     if value.indicator == "errors":
         what = "without error"

@@ -14,8 +14,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from burnmeter import catalog
 from burnmeter.errors import ConfigError
-from burnmeter.model import Failure, Process
+from burnmeter.model import Failure, Gpu, Process
 from burnmeter.simulate.fleet import FLEET
 from burnmeter.simulate.node import SimulatedNode
 from burnmeter.simulate.story import load
@@ -33,14 +34,46 @@ def test_energy_is_the_integral_of_power() -> None:
     for _ in range(800):
         before = [gpu.energy_joules or 0.0 for gpu in world.gpus()]
         world.advance_to(world.now + TICK_SECONDS)
-        for gpu in world.gpus():
-            assert gpu.power_watts is not None
-            assert gpu.energy_joules is not None
-            assert gpu.energy_joules > before[gpu.index]
-            joules[gpu.index] += gpu.power_watts * TICK_SECONDS
+        for board in world.boards:
+            assert board.energy_joules > before[board.index]
+            joules[board.index] += board.power_watts * TICK_SECONDS
 
     grown = [(gpu.energy_joules or 0.0) - start[gpu.index] for gpu in world.gpus()]
     assert grown == pytest.approx(joules, rel=1e-9)
+    assert [gpu.power_joules for gpu in world.gpus()] == pytest.approx(
+        [board.sampled_joules for board in world.boards]
+    )
+
+
+def test_gpus_show_what_they_did_since_a_moment_ago() -> None:
+    """Means and extremes, as the reader's samples have them."""
+    world = World()
+    for gpu in world.gpus():
+        low, mean, high = gpu.power_min_watts, gpu.power_watts, gpu.power_max_watts
+        assert low is not None
+        assert mean is not None
+        assert high is not None
+        assert low <= mean <= high
+        assert gpu.recovery_action == "none"
+        assert {figure.measure for figure in (*gpu.gauges, *gpu.meters)} <= {
+            metric.measure for metric in catalog.metrics().values()
+        }
+
+
+def test_a_power_brake_is_counted_as_one() -> None:
+    world = World()
+    world.advance_to(160.0)  # The story's incident begins at 150.
+
+    braked = [dict(_by_reason(gpu))["power_brake"] for gpu in world.gpus()]
+
+    assert braked[:4] == [10.0] * 4
+    assert braked[4:] == [0.0] * 4
+
+
+def _by_reason(gpu: Gpu) -> Iterator[tuple[str, float]]:
+    for figure in gpu.meters:
+        if figure.measure == "gpu_throttle_seconds_total":
+            yield dict(figure.labels)["reason"], figure.value
 
 
 def test_gpus_show_what_their_engine_does() -> None:

@@ -7,6 +7,8 @@ engine is far from its limits and the story's incident pushes it over them.
 from dataclasses import dataclass
 from typing import Final
 
+from burnmeter.config_prices import TokenPrices
+
 BLOCK_TOKENS: Final = 16
 """vLLM's KV-cache block size on NVIDIA GPUs, unless told otherwise."""
 
@@ -124,5 +126,18 @@ CODE: Final = EngineSpec(
     memory_ratio=0.9,
 )
 
+TOKEN_PRICES: Final = {
+    "llama-3.3-70b-instruct": TokenPrices(
+        prompt_dollars_per_million_tokens=0.9,
+        cached_prompt_dollars_per_million_tokens=0.45,
+        generated_dollars_per_million_tokens=0.9,
+    ),
+    "qwen3-8b": TokenPrices(
+        prompt_dollars_per_million_tokens=0.2,
+        cached_prompt_dollars_per_million_tokens=0.05,
+        generated_dollars_per_million_tokens=0.4,
+    ),
+}
+"""What its tokens bring, of the size of public price lists; nobody pays for the third model."""
 FLEET: Final = (CHAT, AGENTS, CODE)
 """GPU 7 belongs to nobody, so that idle money is on the bill."""

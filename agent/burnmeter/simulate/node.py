@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,10 @@ from typing import Final, Self
 from urllib.request import ProxyHandler, build_opener
 
 from burnmeter.errors import BurnmeterError
-from burnmeter.model import Failure, GpuReading, ProcessReading, Target
+from burnmeter.model import Failure, GpuReading, Process, ProcessReading, Target
+from burnmeter.model_facts.known import LibraryReading
 from burnmeter.simulate.gpu import DRIVER_VERSION
+from burnmeter.simulate.models import library
 from burnmeter.simulate.wire import NodeState, decode
 
 START_SECONDS: Final = 30.0
@@ -71,6 +74,20 @@ class SimulatedProcesses:
 
     def close(self) -> None:
         """Nothing to close: the node owns the child."""
+
+
+class SimulatedModels:
+    """Takes the place of whoever looks for config.json files."""
+
+    def want(self, targets: Iterable[Target], processes: Mapping[int, Process]) -> None:
+        """They are the same for ever."""
+
+    def read(self) -> LibraryReading:
+        """The facts of all that is simulated."""
+        return LibraryReading(time.monotonic(), 0.0, library(), None)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 class SimulatedNode:

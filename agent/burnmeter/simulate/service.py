@@ -69,7 +69,8 @@ class Service:
         work: dict[int, Work] = {}
         for rank, gpus in zip(self.engine.ranks, self.spec.gpus_by_rank, strict=True):
             busy, prefill = rank.take_work(seconds)
-            done = Work(busy, prefill, self._conditions.slowdown_ratio, memory)
+            slowdown = self._conditions.slowdown_ratio
+            done = Work(busy, prefill, slowdown, memory, peers=len(gpus) - 1)
             work |= dict.fromkeys(gpus, done)
         return work
 

@@ -43,7 +43,9 @@ def decode(text: str) -> NodeState:
     ]
     return NodeState(
         now_seconds=raw["now_seconds"],
-        targets=tuple(Target(**one) for one in raw["targets"]),
+        targets=tuple(
+            Target(**{**one, "worker_roots": tuple(one["worker_roots"])}) for one in raw["targets"]
+        ),
         gpus=tuple(_gpu(one) for one in raw["gpus"]),
         processes={process.pid: process for process in processes},
     )

@@ -99,5 +99,5 @@ class World:
         mine = [one for one in playing if one.scene.kind == "xid" and one.scene.gpu == gpu]
         for scene, elapsed in mine:
             if elapsed < TICK_SECONDS:
-                board.report_xid(scene.xid)
+                board.report_xid(scene.xid, self._wall(self.now))
         board.is_lost = any(one.scene.xid == LOST_XID for one in mine)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +21,14 @@ from click.testing import CliRunner
 
 from burnmeter import wiring
 from burnmeter.cli import main
-from burnmeter.config import Config, Prices
+from burnmeter.config import Config
+from burnmeter.config_prices import Prices
 from burnmeter.errors import BurnmeterError
 from burnmeter.loop import Agent
-from burnmeter.model import Failure, GpuProcess, Objective, Process, Target
+from burnmeter.model import Failure, GpuProcess, Launch, Objective, Process, Target
+from burnmeter.model_facts import stated_facts
+from burnmeter.model_facts.known import Known, Library, LibraryReading
+from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.recording import Recording, RecordingError
 from burnmeter.sources.replay import Replay
 from tests.fakes_world import AFTER, BEFORE, Pages, Scripted, gpus, processes, settings, target
@@ -40,6 +44,22 @@ def started_later(page: str) -> str:
     assert start is not None
     later = f"process_start_time_seconds {float(start[1]) + 100.0}"
     return page.replace(start[0], later)
+
+
+def _priced(dollars: float) -> PriceReading:
+    """The price rises while the agent runs."""
+    return PriceReading(1.0, 0.001, Prices(gpu_dollars_per_hour={"H100": dollars}), None)
+
+
+def _learned(source: str) -> LibraryReading:
+    facts = stated_facts(parameters=5e8, kv_bytes_per_token=1e4)
+    library = Library(by_target={"chat": Known(facts, source)}, by_model={"x": Known(None, "no")})
+    return LibraryReading(1.0, 0.002, library, None)
+
+
+class _Shelf(Scripted[LibraryReading]):
+    def want(self, targets: Iterable[Target], processes: Mapping[int, Process]) -> None:
+        """It knows already."""
 
 
 class Story:
@@ -87,6 +107,9 @@ class Story:
                 target("seldom", least_interval_seconds=2.5),
             ),
             "is_running": lambda pid: pid in self.running,
+            "find_launches": lambda table, _: (Launch(self.pid, "spare"),) if table else (),
+            "prices": Scripted(*(lambda dollars=n: _priced(2.0 + dollars) for n in range(4))),
+            "models": _Shelf(lambda: _learned("a"), lambda: _learned("b")),
         }
 
     def _processes(self) -> Any:
@@ -127,6 +150,9 @@ def test_a_replay_is_the_live_agent_once_more(tmp_path: Path) -> None:
     assert [view.restarts for view in live[-1].targets] == [1, 0]
     assert {"seldom" in tick.pages for tick in ticks(path)} == {True, False}
     assert {share.method for share in live[-1].spends} == {"process_tree", "none"}
+    assert len({view.dollars_per_hour for shown in live for view in shown.gpus}) == 4
+    assert {key.measure for key in live[-1].counters} >= {"roofline_seconds_total"}
+    assert live[-1].models[0].signature is not None
     assert list(map(without_cost, replay(path))) == list(map(without_cost, live))
 
 

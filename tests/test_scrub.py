@@ -2,21 +2,37 @@
 
 import gzip
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from burnmeter.config_prices import parse_file
 from burnmeter.dialects import load_all
 from burnmeter.errors import PageError
-from burnmeter.model import About, Failure, Objective, PageReading, ServedModel
+from burnmeter.model import (
+    About,
+    Failure,
+    GpuInstance,
+    GpuProcess,
+    Launch,
+    Objective,
+    PageReading,
+    Pod,
+    Process,
+    ServedModel,
+    Target,
+)
+from burnmeter.model_facts import stated_facts
+from burnmeter.model_facts.known import Known, Library, LibraryReading
 from burnmeter.page import parse_series, read_page
 from burnmeter.snapshot import Snapshot
+from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.scrub import Scrubber, known_labels
-from tests.fakes_world import AFTER, BEFORE, Pages, settings, target
-from tests.recordings import record, replay
+from tests.fakes_world import AFTER, BEFORE, Pages, Scripted, gpus, processes, settings, target
+from tests.recordings import record, replay, ticks
 
 PAGES = sorted((Path(__file__).parent / "fixtures/engines").glob("*/*.prom"))
 STAND_IN = re.compile(r"label-\d+")
@@ -126,6 +142,10 @@ def test_names_of_models_go_when_asked_and_a_folder_always() -> None:
 
 # --- ticks ---------------------------------------------------------------------------------------
 
+PRICES = b"""
+gpu_dollars_per_hour: {H100: 2.5}
+tokens: {acme/llm: {generated_dollars_per_million_tokens: 1}}
+"""
 SECRETS = ("alice", "10.1.2.3", "gpu-node-7", "acme.example", "Qwen", "tiny", "our-chat", "GPU-0")
 
 
@@ -229,6 +249,90 @@ def test_without_scrub_names_stay(tmp_path: Path) -> None:
     text = gzip.decompress(path.read_bytes()).decode()
 
     assert [secret for secret in SECRETS if secret not in text] == []
+
+
+def test_what_is_known_of_models_keeps_its_numbers_and_not_where_it_is_from(
+    tmp_path: Path,
+) -> None:
+    facts = stated_facts(parameters=8e9, kv_bytes_per_token=1e5)
+    found = Library(
+        by_target={"chat": Known(facts, "/data/alice/chat/config.json")},
+        by_model={"acme/secret": Known(None, "/data/alice/chat/config.json: no such file")},
+    )
+
+    class Shelf(Scripted[LibraryReading]):
+        def want(self, targets: Iterable[Target], processes: Mapping[int, Process]) -> None:
+            """It knows already."""
+
+    path = tmp_path / "r.jsonl.gz"
+    shelf = Shelf(lambda: LibraryReading(1.0, 0.0, found, None))
+    record(path, [lambda: None], models=shelf, is_scrubbed=True, with_models=True)
+
+    (told,) = [tick.models for tick in ticks(path) if tick.models is not None]
+    assert told.library == Library(
+        by_target={"target-1": Known(facts, "config.json")},
+        by_model={"model-2": Known(None, "not found")},
+    )
+    assert b"alice" not in gzip.decompress(path.read_bytes())
+
+
+def test_a_file_of_prices_keeps_prices_and_not_its_path_or_its_models(tmp_path: Path) -> None:
+    said = parse_file(PRICES, "/data/alice/prices.yaml")[0]
+    failure = Failure("invalid", "/data/alice/prices.yaml:3:1: unknown key `a`")
+    reading = PriceReading(1.0, 0.0, said, failure)
+    path = tmp_path / "r.jsonl.gz"
+
+    record(
+        path, [lambda: None], prices=Scripted(lambda: reading), is_scrubbed=True, with_models=True
+    )
+
+    (told,) = [tick.prices for tick in ticks(path)]
+    assert told is not None
+    assert told.prices is not None
+    assert told.prices.gpu_dollars_per_hour == {"H100": 2.5}
+    assert list(told.prices.tokens) == ["model-2"]
+    assert told.failure == Failure("invalid", "/path-2:3:1: unknown key `a`")
+    assert b"acme" not in gzip.decompress(path.read_bytes())
+
+
+def test_whose_gpus_are_stays_and_their_names_go(tmp_path: Path) -> None:
+    """Containers, pods and slices keep their identity; launches their model."""
+    process = Process(
+        pid=7,
+        parent_pid=1,
+        started_timestamp_seconds=1.0,
+        command=("vllm",),
+        title="vllm",
+        container="c0ffee",
+        pod_uid="uid-of-acme",
+    )
+    table = replace(processes(process), pods={"uid-of-acme": Pod("acme-prod", "acme-llm-0")})
+    instance = GpuInstance(uuid="MIG-acme", name="H100 MIG 1g.10gb", compute_ratio=1 / 7)
+    held = GpuProcess(pid=7, instance="MIG-acme")
+    board = replace(gpus().gpus[0], instances=(instance,), processes=(held,))
+    path = tmp_path / "r.jsonl.gz"
+    record(
+        path,
+        [lambda: None],
+        gpus=Scripted(lambda: gpus(gpus=(board,))),
+        processes=Scripted(lambda: table),
+        find_launches=lambda _, __: (Launch(7, "acme/llm"),),
+        is_scrubbed=True,
+        with_models=True,
+    )
+
+    assert b"acme" not in gzip.decompress(path.read_bytes())
+    (found,) = ticks(path)
+    assert found.gpus is not None
+    assert found.processes is not None
+    (one,) = found.processes.processes.values()
+    (read,) = found.gpus.gpus
+    assert found.launches == (Launch(7, "model-2"),)
+    assert one.pod_uid is not None
+    assert found.processes.pods.keys() == {one.pod_uid}
+    assert read.processes is not None
+    assert read.instances is not None
+    assert read.processes[0].instance == read.instances[0].uuid
 
 
 def test_this_machines_loopback_stays_as_it_is() -> None:

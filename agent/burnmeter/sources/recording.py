@@ -23,8 +23,10 @@ from typing import Any, Final
 from burnmeter import __version__
 from burnmeter.config import Config
 from burnmeter.errors import BurnmeterError
-from burnmeter.model import GpuReading, PageReading, ProcessReading, Target
+from burnmeter.model import GpuReading, Launch, PageReading, ProcessReading, Target
+from burnmeter.model_facts.known import LibraryReading
 from burnmeter.sources.plain import from_plain, to_plain
+from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.scrub import Scrubber
 from burnmeter.sources.secrets import without_secrets
 from burnmeter.tree import ancestors
@@ -40,7 +42,7 @@ LINE_BYTES: Final = 100_000_000
 PIECE_BYTES: Final = 1 << 16
 CONFIG_KEYS: Final = (
     *("node", "interval_seconds", "recent_seconds", "stalled_after_seconds"),
-    *("models", "prices", "objectives", "limits"),
+    *("models", "owners", "prices", "node_labels", "objectives", "limits"),
 )
 """What the pipeline goes by; the rest of a config (addresses, files) never leaves its machine."""
 
@@ -65,6 +67,11 @@ class RawTick:
     gpus: GpuReading | None
     processes: ProcessReading | None
     """None: not looked at in this tick."""
+    launches: tuple[Launch, ...] = ()
+    """Engines that were started here, near the holders of GPUs."""
+    prices: PriceReading | None = None
+    models: LibraryReading | None = None
+    """Without a library: as before."""
     ended_pids: tuple[int, ...] = ()
     """Engines' processes that were found to have ended."""
 
@@ -78,6 +85,8 @@ class Header:
     is_simulated: bool
     has_gpus: bool
     has_processes: bool
+    has_prices: bool = False
+    has_models: bool = False
     is_scrubbed: bool
     config: Config
     """Only what CONFIG_KEYS name is written; the rest is read as the default."""

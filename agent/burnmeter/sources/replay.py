@@ -7,11 +7,13 @@ nothing: whoever drives the agent moves it on with `next_tick`.
 from collections.abc import Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
-from burnmeter.model import GpuReading, PageReading, Process, ProcessReading, Target
+from burnmeter.model import GpuReading, Launch, PageReading, Process, ProcessReading, Target
+from burnmeter.model_facts.known import LibraryReading
 from burnmeter.sources.own import OwnCost
+from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.recording import RawTick, Recording, RecordingError
 
-R = TypeVar("R", GpuReading, ProcessReading)
+R = TypeVar("R", GpuReading, ProcessReading, PriceReading, LibraryReading)
 NOTHING: Final = OwnCost(0.0, 0.0)
 
 
@@ -31,6 +33,13 @@ class Again(Generic[R]):
         """There is nothing to close."""
 
 
+class Models(Again[LibraryReading]):
+    """The same of what is known of the models."""
+
+    def want(self, targets: Iterable[Target], processes: Mapping[int, Process]) -> None:
+        """What was found is found."""
+
+
 class Replay:
     """What an agent takes for its machine. It stands at its first tick when made."""
 
@@ -39,6 +48,8 @@ class Replay:
         self.recording = recording
         self.gpus = Again[GpuReading]()
         self.processes = Again[ProcessReading]()
+        self.prices = Again[PriceReading]()
+        self.models = Models()
         self._ticks = recording.ticks()
         first = next(self._ticks, None)
         if first is None:
@@ -55,12 +66,19 @@ class Replay:
         self._now, self._is_begun, self._is_read = self._next, True, False
         self.gpus.reading = self._now.gpus or self.gpus.reading
         self.processes.reading = self._now.processes or self.processes.reading
+        self.prices.reading = self._now.prices or self.prices.reading
+        self.models.reading = self._now.models or self.models.reading
         self._next = next(self._ticks, None)
         return True
 
     def targets(self, _: Mapping[int, Process]) -> tuple[Target, ...]:
         """The targets of this tick, whatever processes there are."""
         return self._now.targets
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """Those of this tick."""
+        return self._now.launches
 
     def read_all(
         self, targets: Iterable[Target], deadline_seconds: float

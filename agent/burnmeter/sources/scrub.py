@@ -79,6 +79,7 @@ class Scrubber:
         self._hosts, self._values = StandIns("host"), StandIns("label")
         self._names, self._targets = StandIns("model"), StandIns("target")
         self._gpus, self._paths = StandIns("GPU"), StandIns("/path")
+        self._ids = StandIns("id")
         self._known = known_labels()
         found = dialects.load_all().values()
         self._model_labels = frozenset(label for d in found for label in d.model_labels)
@@ -89,6 +90,11 @@ class Scrubber:
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The header's config, changed in place."""
         config["node"] = self._hosts(config["node"])
+        self._prices(config["prices"])
+        config["node_labels"] = {
+            name: self._values(value) for name, value in config["node_labels"].items()
+        }
+        config["owners"] = []  # They go by command lines and pods, of which nothing is left.
         config["models"] = {self._model(w): self._model(n) for w, n in config["models"].items()}
         for objective in config["objectives"]:
             objective["match"] = [
@@ -104,12 +110,58 @@ class Scrubber:
         tick["pages"] = {self._of_target(n): self._page(p) for n, p in tick["pages"].items()}
         for gpu in (tick["gpus"] or {}).get("gpus", ()):
             gpu["uuid"] = self._gpus(gpu["uuid"])
+            self._instances(gpu)
             self._failure(gpu)
         for reading in (tick["gpus"], tick["processes"]):
             self._failure(reading or {})
         for process in (tick["processes"] or {}).get("processes", {}).values():
             process["command"], process["title"] = [], ""
+            for key in ("container", "pod_uid"):
+                process[key] = self._ids(process[key]) if process[key] is not None else None
+        self._pods(tick["processes"] or {})
+        for reading in (tick.get("prices"), tick.get("models")):
+            self._failure(reading or {})
+        self._prices((tick.get("prices") or {}).get("prices"))
+        self._library((tick.get("models") or {}).get("library"))
+        for launch in tick.get("launches", ()):
+            launch["model"] = self._model(launch["model"])
         return tick
+
+    def _prices(self, prices: dict[str, Any] | None) -> None:
+        if prices is not None:
+            prices["tokens"] = {self._model(n): of for n, of in prices["tokens"].items()}
+            prices["file"] = self._paths(prices["file"] or "") or None
+            for one in prices["by_node_label"]:
+                one["value"] = self._values(one["value"])
+
+    def _library(self, library: dict[str, Any] | None) -> None:
+        """Where facts of a model are from is a path or a name; what they are stays."""
+        if library is None:
+            return
+        for key, name in (("by_target", self._of_target), ("by_model", self._model)):
+            library[key] = {name(n): known for n, known in library[key].items()}
+            for known in library[key].values():
+                known["source"] = "config.json" if known["facts"] else "not found"
+
+    def _pods(self, reading: dict[str, Any]) -> None:
+        pods = reading.get("pods", {})
+        reading["pods"] = {
+            self._ids(uid): {"namespace": self._values(pod["namespace"]), "name": self._ids(uid)}
+            for uid, pod in pods.items()
+        }
+
+    def _instances(self, gpu: dict[str, Any]) -> None:
+        """A MIG instance's uuid, wherever it stands."""
+        for instance in gpu["instances"] or ():
+            instance["uuid"] = self._gpus(instance["uuid"])
+        for process in gpu["processes"] or ():
+            if process["instance"] is not None:
+                process["instance"] = self._gpus(process["instance"])
+        for figure in gpu["gauges"]:
+            figure["labels"] = [
+                [name, self._gpus(value) if name == "mig" else value]
+                for name, value in figure["labels"]
+            ]
 
     def text(self, text: str) -> str:
         """Words for people, without hosts, addresses and paths of files."""

@@ -28,12 +28,14 @@ ORDER: Final = words(
     """
     __init__ units errors model snapshot located catalog histograms tree
     boards prices hardware xids model_facts
-    config_rules config_slos config_targets config_probes config
-    dialects page choice names planning normalise growth meters gpu_watch
-    attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
-    explanation inspection doctor
+    config_rules config_slos config_targets config_probes config_owners config_prices
+    config_facts config pricing
+    dialects page choice names planning normalise growth meters gpu_watch owners
+    attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
+    pipeline frame recent usage signature bill views
+    explanation cost_explanation inspection doctor
     sources export simulate checkpoint
-    reports loop wiring cli __main__
+    reports background telling loop wiring looking serving cli __main__
     """
 )
 # Values in, values out. Data files that ship with the program count as its code, so that reading
@@ -42,9 +44,10 @@ PURE: Final = frozenset(
     words(
         """
         units errors model snapshot histograms tree
-        boards prices hardware xids model_facts
-        page choice names planning normalise growth meters gpu_watch
-        attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
+        boards prices hardware xids model_facts pricing
+        page choice names planning normalise growth meters gpu_watch owners
+        attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
+        pipeline frame recent usage signature bill views
         """
     )
 )
@@ -63,12 +66,13 @@ ROOMS: Final = frozenset(("sources", "export", "simulate"))
 MIDDLE: Final = frozenset(
     words(
         """
-        choice names planning normalise growth meters gpu_watch
-        attribution sli slo naming watch vantage staleness ledgers pipeline frame recent views
+        choice names planning normalise growth meters gpu_watch owners
+        attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
+        pipeline frame recent usage signature bill views
         """
     )
 )
-CLOCK_HOLDERS: Final = frozenset(("loop", "sources", "simulate", "cli"))
+CLOCK_HOLDERS: Final = frozenset(("loop", "looking", "serving", "sources", "simulate", "cli"))
 FOREIGN_UNIT: Final = re.compile(r"[a-z0-9]_(ms|us|mw|mib|percent|perc)$", re.IGNORECASE)
 FOREIGN_UNIT_HOLDERS: Final = ("sources/nvml", "dialects/", "config", "located", "units")
 

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -183,6 +183,24 @@ def running(url: str, asks: Iterable[Ask], **pace: Any) -> Iterator[Truth]:
     try:
         yield truth
     finally:
+        thread.join()
+
+
+@contextlib.contextmanager
+def lasting(url: str, asks: Sequence[Ask], **pace: Any) -> Iterator[None]:
+    """The load begins again as it ends, in the background, for as long as the body runs."""
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        while not is_over.is_set():
+            run_load(url, asks, **pace)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
         thread.join()
 
 

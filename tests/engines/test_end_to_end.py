@@ -46,8 +46,10 @@ def daemon(command: list[str], log: Path) -> Iterator[None]:
         process.wait()
 
 
-def until(condition: Callable[[], bool], what: Callable[[], object]) -> None:
-    give_up_seconds = time.monotonic() + START_SECONDS
+def until(
+    condition: Callable[[], bool], what: Callable[[], object], *, seconds: float = START_SECONDS
+) -> None:
+    give_up_seconds = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_seconds, what()
         time.sleep(0.1)

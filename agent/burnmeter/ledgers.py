@@ -5,7 +5,7 @@ count is decided by what the pages can give (vantage.py) and by when they were l
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple
 
@@ -25,6 +25,13 @@ def concerns(objective: Objective, model: str) -> bool:
     return all(value == model for name, value in objective.match if name == "model")
 
 
+class Counted(NamedTuple):
+    """The last tick in which a vantage has counted: all that it told was read within it."""
+
+    after_seconds: float
+    until_seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """What one objective on one model has come to."""
@@ -35,10 +42,8 @@ class Kept:
     """Who counted its events at the last tick; see model.Burn."""
     tallies: Mapping[str, Tally]
     """Source -> what it has counted since first sight."""
-    counted: Mapping[str, float]
-    """Each vantage that has counted -> after when it was last read for it."""
-    measured: Mapping[str, float] = field(default_factory=dict)
-    """The same -> until when it has measured."""
+    counted: Mapping[str, Counted]
+    """By vantage, each that has."""
     is_shelved: bool = False
     """No page names the model now; it may come back, as an adapter does that is loaded again."""
 
@@ -85,7 +90,7 @@ def _keep(
 ) -> Kept:
     name = objective.name, model
     was = before.kept.get(name, NOTHING_KEPT)
-    ledger, tallies, counted, measured = was.ledger, was.tallies, was.counted, was.measured
+    ledger, tallies, counted = was.ledger, was.tallies, was.counted
     measure = MEASURES.get(objective.indicator)
     asked = _asked(before, looks, counted) if measure is not None else looks
     source = vantage.best([found.watched for found in asked], measure)
@@ -99,14 +104,12 @@ def _keep(
     if ledger and len({found.watched.target.least_interval_seconds for found in here}) > 1:
         # Who is read more often has measured most of that time already.
         seconds = min(seconds, at_seconds - ledger[-1].at_seconds)
-    others = [until for at, until in measured.items() if at != source]
+    others = [last.until_seconds for at, last in counted.items() if at != source]
     if others:  # What another vantage has measured is not measured again by one that comes back.
         seconds = min(seconds, at_seconds - max(others))
     if tally is not None and source is not None:
-        measured = {**measured, source: at_seconds}
-        # All that is read in this tick is read after the one before.
         after = before.at_seconds if before.at_seconds is not None else -inf
-        counted = {**counted, source: after}
+        counted = {**counted, source: Counted(after, at_seconds)}
     if objective.indicator == sli.ERRORS and source == "engine":
         source = _witness(model, own)
     if tally is not None and source is not None:
@@ -117,7 +120,6 @@ def _keep(
         source=source if tally is not None else None,
         tallies=tallies,
         counted=counted,
-        measured=measured,
     )
 
 
@@ -125,7 +127,7 @@ def _plus(so_far: Tally | None, more: Tally) -> Tally:
     return more if so_far is None else Tally(*map(sum, zip(so_far, more, strict=True)))
 
 
-def _asked(before: Before, looks: Sequence[Look], counted: Mapping[str, float]) -> Sequence[Look]:
+def _asked(before: Before, looks: Sequence[Look], counted: Mapping[str, Counted]) -> Sequence[Look]:
     """Who may count now: whose page says only what nobody at another vantage has counted yet.
 
     One that was not read while another counted begins with its next look; if nobody is left, this
@@ -135,8 +137,8 @@ def _asked(before: Before, looks: Sequence[Look], counted: Mapping[str, float]) 
         found
         for found in looks
         if all(
-            _tells_only_after(before, found, after)
-            for at, after in counted.items()
+            _tells_only_after(before, found, last.after_seconds)
+            for at, last in counted.items()
             if at != found.watched.vantage
         )
     ]

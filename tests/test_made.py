@@ -61,6 +61,18 @@ def test_a_gateway_s_tokens_count_once_the_model_has_gpus() -> None:
     assert counted(gateway, gpus=(held("a", "other"),)) == {"gateway": 0.0}
 
 
+def test_the_total_of_a_model_whose_name_is_held_no_more_vanishes() -> None:
+    """An engine that names its model anew all the time leaves nothing behind."""
+    first = look("a", 10.0)
+    named = replace(first, watched=replace(first.watched, names_held={"llama": 0.0}))
+    totals = made.accrue({}, [named], (held("a"),))
+    assert made.accrue(totals, [replace(named, growth=None)], (held("a"),)) == totals
+
+    renamed = replace(named.watched, names_held={"other": 0.0})
+
+    assert made.accrue(totals, [replace(named, watched=renamed, growth=None)], ()) == {}
+
+
 def test_a_target_that_was_not_read_adds_nothing() -> None:
     resting = replace(look("a", 10.0), growth=None)
 

@@ -14,6 +14,11 @@ from burnmeter.watch import Look
 MEASURE = "made_tokens_total"
 
 
+def key(model: str, vantage: str) -> Key:
+    """Under what the total of a model stands, as one vantage counts it."""
+    return Key(MEASURE, (("model", model), ("vantage", vantage)))
+
+
 def accrue(
     so_far: Mapping[Key, float],
     looks: Iterable[Look],
@@ -21,25 +26,28 @@ def accrue(
 ) -> dict[Key, float]:
     """The totals after one more tick, by model and vantage. `portions`: of each GPU billed in it.
 
+    A model whose name no target holds any more vanishes.
     Of what no page of ours is read (GPUs held for an engine elsewhere) the model alone is known:
     then all that is counted of this model is taken as theirs.
     """
     held = {(portion.share.target, portion.share.model) for of in portions for portion in of}
     targets = {target for target, _ in held}
     models = {model for _, model in held}
-    totals = dict(so_far)
+    looks = list(looks)
+    kept = {name for found in looks for name in found.watched.names_held}
+    totals = {one: total for one, total in so_far.items() if dict(one.labels)["model"] in kept}
     for found in looks:
         if found.growth is None:
             continue
         where, name = found.watched.vantage, found.watched.target.name
         here = found.growth.here
-        for key, grown in (here if here is not None else found.growth.counters).items():
-            labels = dict(key.labels)
-            if key.measure != "tokens_total" or labels["kind"] != "generated":
+        for counted, grown in (here if here is not None else found.growth.counters).items():
+            labels = dict(counted.labels)
+            if counted.measure != "tokens_total" or labels["kind"] != "generated":
                 continue
             model = labels["model"]
             is_held = name in targets or ("", model) in held
             is_ours = is_held if where == "engine" else model in models
-            there = Key(MEASURE, (("model", model), ("vantage", where)))
+            there = key(model, where)
             totals[there] = totals.get(there, 0.0) + (grown if is_ours else 0.0)
     return totals

@@ -109,6 +109,7 @@ class State:
     made: Mapping[Key, float] = field(default_factory=dict)
     """Tokens that GPUs made which are billed, by model and vantage."""
     cached_ahead: Mapping[prompts.Where, float] = field(default_factory=dict)
+    """Cached tokens of prompts that are still to be counted."""
     library: Library = field(default_factory=Library)
     kept: Mapping[tuple[str, str], Kept] = field(default_factory=dict)
     """(objective, model) -> what it has come to."""
@@ -142,7 +143,7 @@ class Settings:
     owners: tuple[OwnerRule, ...] = ()
     """The user's word for whose the processes on GPUs are."""
     shares: int = 1000
-    """About so many rows the bill may have."""
+    """Rows that the bill may have, if no more are in use."""
 
 
 def tick(state: State, readings: Readings, settings: Settings) -> State:
@@ -166,8 +167,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     portions = attribution.divide(gpus.values(), held, kin)
     looks = staleness.judge(looks, portions, gpus, settings.terms)
     # What a GPU cost and took before it was first seen is not of our time.
-    known = [gpu for uuid, gpu in gpus.items() if uuid in state.boards.gpus]
-    billed = {gpu.uuid: portions[gpu.uuid] for gpu in known}
+    billed = {uuid: portions[uuid] for uuid in gpus if uuid in state.boards.gpus}
     if seconds > GAP_INTERVALS * settings.terms.interval_seconds:
         billed = attribution.unsure(billed)
     purse = _purse(state, settings, looks, boards, seconds, billed)
@@ -191,7 +191,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         roofline=roofline.accrue(
             _of(_names_held(looks), dict(state.roofline)),
             looks.values(),
-            lambda name: roofline.held(known, portions, name),
+            lambda name: roofline.held(gpus.values(), billed, name),
             library,
             lambda found, measure, model: hists.get(_place(found, measure, model)),
             cached,

@@ -168,7 +168,7 @@ def _recent(
         grown[ours] = grown.get(ours, 0.0) + more
     if then is now:
         return Recent(model=model, totals=totals)
-    made_by = {dict(key.labels)["vantage"]: key for key in _made_by(model) if key in now.made}
+    tokens = {vantage: made.key(model, vantage) for vantage in catalog.VANTAGES}
     return Recent(
         model=model,
         seconds=now.at_seconds - then.at_seconds,
@@ -177,7 +177,11 @@ def _recent(
         histograms=_merged(histogram_keys, now, then),
         spends=_spent(shares, now, then),
         held_seconds=_held_seconds(shares, past[first:]),
-        made={where: now.made[k] - then.made.get(k, 0.0) for where, k in made_by.items()},
+        made={
+            vantage: now.made[key] - then.made.get(key, 0.0)
+            for vantage, key in tokens.items()
+            if key in now.made
+        },
         generating=frozenset(
             dict(key.labels)["target"]
             for key in keys
@@ -186,11 +190,6 @@ def _recent(
             and now.counters[key] != then.counters.get(key, 0.0)
         ),
     )
-
-
-@cache
-def _made_by(model: str) -> tuple[Key, ...]:
-    return tuple(Key(made.MEASURE, (("model", model), ("vantage", v))) for v in catalog.VANTAGES)
 
 
 def _spent(shares: Sequence[Share], now: Past, then: Past) -> dict[str, Spend]:

@@ -7,11 +7,11 @@ import pytest
 
 from burnmeter import views
 from burnmeter.config_prices import Prices, TokenPrices
-from burnmeter.model import Failure, Launch, Process, Target
+from burnmeter.model import Failure, Launch, Target
 from burnmeter.page import read_page
 from burnmeter.pricing import Price
 from burnmeter.snapshot import ModelView
-from tests.fakes import gpu, process, processes, target, vllm
+from tests.fakes import gpu, processes, target, vllm
 from tests.test_pipeline import Node
 
 A = target("a", pid=10)
@@ -112,14 +112,7 @@ def test_an_engine_with_gpus_on_other_nodes_has_dollars_and_no_cost_per_token() 
 def test_gpus_of_a_headless_engine_are_its_model_s_though_no_page_is_here() -> None:
     """By its command line: its page is on another node, and so are its tokens."""
     node = Node()
-    headless = Process(
-        pid=20,
-        parent_pid=1,
-        started_timestamp_seconds=1.0,
-        command=("vllm", "serve", "big", "--headless"),
-        title="vllm",
-    )
-    table = {20: headless, 21: process(21, 20)}
+    table = processes((20, 1), (21, 20))
     node.launches = (Launch(20, "big"),)
     for _ in range(3):
         node.tick(gpus=[gpu("GPU-0", 21)], table=table)
@@ -129,9 +122,18 @@ def test_gpus_of_a_headless_engine_are_its_model_s_though_no_page_is_here() -> N
     assert share.method == "command_line"
 
 
-def test_ranks_of_another_node_are_not_in_the_cost_of_this_one() -> None:
-    """The head's page has both ranks; one of them, and its GPUs, are here."""
-    one = replace(A, local_ranks=("0",), gpus_per_rank=2)
+@pytest.mark.parametrize(
+    ("gpus_per_rank", "cost"),
+    [
+        pytest.param(2, 0.01 / 1000 * 1e6, id="all of its GPUs are here"),
+        pytest.param(4, None, id="half of them are elsewhere"),
+    ],
+)
+def test_ranks_of_another_node_are_not_in_the_cost_of_this_one(
+    gpus_per_rank: int, cost: float | None
+) -> None:
+    """The head's page has both ranks; one of them is here, with two GPUs."""
+    one = replace(A, local_ranks=("0",), gpus_per_rank=gpus_per_rank)
     node = Node()
     gpus = [gpu("GPU-0", 11), gpu("GPU-1", 12)]
     for count in (0.0, 1000.0):
@@ -144,7 +146,7 @@ def test_ranks_of_another_node_are_not_in_the_cost_of_this_one() -> None:
     found = view(node)
 
     assert found.tokens["generated"] == 4000.0
-    assert found.dollars_per_million_tokens == pytest.approx(0.01 / 1000 * 1e6)
+    assert found.dollars_per_million_tokens == (None if cost is None else pytest.approx(cost))
 
 
 def test_an_engine_with_ranks_elsewhere_and_a_whole_one_are_both_in_its_model_s_cost() -> None:
@@ -169,15 +171,8 @@ def test_an_engine_with_ranks_elsewhere_and_a_whole_one_are_both_in_its_model_s_
 def test_gpus_held_for_an_engine_elsewhere_are_not_in_the_cost_of_the_one_here() -> None:
     """A headless rank by its command line, and a whole engine of the same model."""
     node = Node()
-    headless = Process(
-        pid=30,
-        parent_pid=1,
-        started_timestamp_seconds=1.0,
-        command=("vllm", "serve", "llama", "--headless"),
-        title="vllm",
-    )
     node.launches = (Launch(30, "llama"),)
-    table = {**TABLE, 30: headless, 31: process(31, 30)}
+    table = TABLE | processes((30, 1), (31, 30))
     gpus = [gpu("GPU-0", 11), gpu("GPU-1", 12), gpu("GPU-2", 31)]
 
     found = served(node, 0.0, 1000.0, gpus=gpus, table=table)
@@ -226,9 +221,9 @@ def test_models_of_one_engine_have_no_cost_each() -> None:
     for _ in range(2):
         node.tick({A: read_page(text)}, gpus=[gpu("GPU-0", 11)], table=TABLE)
 
-    assert view(node, "lora").not_available[COST] == (
-        "its GPUs serve llama,lora together, and are not divided"
-    )
+    told = view(node, "lora").not_available
+    assert told[COST] == "its GPUs serve llama,lora together, and are not divided"
+    assert told["energy_joules_total"] == told[COST]
 
 
 # --- what is known of one half only --------------------------------------------------------------

@@ -367,13 +367,18 @@ def test_an_engine_s_own_estimate_is_of_one_gpu_of_each_rank(
 
 
 def test_a_gateway_s_tokens_are_no_work_of_gpus() -> None:
-    """Though it is below nothing but itself, and holds one."""
+    """Though it holds one, and tells of its requests all that an engine must."""
     made = node(llama=Known(EIGHT, "a test"))
-    for tokens in (0.0, 500.0):
-        text = f'litellm_output_tokens_metric_total{{requested_model="llama"}} {tokens}\n'
-        made.tick({A: read_page(text)}, gpus=[board()], table=TABLE)
+    for tokens in (0, 500):
+        rows = ['dynamo_frontend_inflight_requests{model="llama"} 5']
+        for name in ("input", "output"):
+            full = f"dynamo_frontend_{name}_sequence_tokens"
+            rows.append(f'{full}_bucket{{model="llama",le="+Inf"}} {tokens}')
+            rows += [f'{full}_{part}{{model="llama"}} {tokens}' for part in ("sum", "count")]
+        made.tick({A: read_page("\n".join(rows) + "\n")}, gpus=[board()], table=TABLE)
 
     assert made.state.watched["a"].vantage == "gateway"
+    assert made.total("gateway_tokens_total", kind="generated") == 500.0
     assert totals(made) == {}
 
 

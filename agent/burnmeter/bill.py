@@ -49,9 +49,14 @@ def money(
     """`vantage`: the one from which its tokens are taken."""
     used = usage.used(state, settings, did, vantage, watched)
     split = _split(state.portions, did.model, watched)
-    why = split or _nobodys(state, did.model, watched) or _unpriced(state, settings, did)
+    no_gpus = split or _nobodys(state, did.model, watched)
     cost = None if split else _per(used.dollars, used.generated, TOKENS_PER_MILLION)
     joules = None if split else _per(used.joules, used.generated)
+    why = {
+        COST: no_gpus or _unpriced(state, settings, did.model, used) or _no_tokens(used),
+        ENERGY: no_gpus or _unmetered(used) or _no_tokens(used),
+    }
+    known = {COST: cost, ENERGY: joules}
     ours = attribution.total(
         spend for share, spend in state.purse.spends.items() if share.model == did.model
     )
@@ -64,8 +69,7 @@ def money(
         revenue_dollars_per_hour=_per(did.earned_lately, did.seconds, SECONDS_PER_HOUR),
         signature=None if split else signature(used),
         why={
-            COST: None if cost is not None else why or _no_tokens(used),
-            ENERGY: None if joules is not None else split or _unmetered(used) or _no_tokens(used),
+            **{name: text for name, text in why.items() if known[name] is None},
             TOTAL: _left_out(ours),
         },
     )
@@ -80,13 +84,14 @@ def _split(
 ) -> str | None:
     """Why its GPUs here and its tokens are not of the same engines."""
     have = {one.target.name: _gpus(portions, one.target.name, model) for one in watched}
-    # Where ranks are told apart, only the tokens of those here are counted.
-    apart = [one for one in watched if one.page is not None and one.page.parts_here is not None]
-    whole = [one for one in watched if one not in apart and have[one.target.name]]
-    wants = {one.target.name: _wants(one.target) or have[one.target.name] for one in whole}
+    wants = {
+        one.target.name: _wants(one.target) or have[one.target.name]
+        for one in watched
+        if have[one.target.name]
+    }
     strangers = _gpus(portions, "", model)
     missing = sum(wants[name] - have[name] for name in wants)
-    if strangers and any(have.values()) and strangers != missing:
+    if strangers and wants and strangers != missing:
         return (
             f"{strangers} of its GPUs are held for an engine whose tokens are not counted here: "
             "sum burnmeter_cost_dollars_total over its nodes"
@@ -126,14 +131,13 @@ def _nobodys(state: State, model: str, watched: Sequence[Watched]) -> str | None
     return NO_GPU
 
 
-def _unpriced(state: State, settings: Settings, did: Recent) -> str | None:
+def _unpriced(state: State, settings: Settings, model: str, used: Used) -> str | None:
     """What its GPUs cost is not known, or was not all the time."""
-    names = {state.boards.gpus[uuid].name for uuid in usage.gpus_of(state, did.model)}
+    names = {state.boards.gpus[uuid].name for uuid in usage.gpus_of(state, model)}
     unpriced = sorted(name for name in names if settings.prices.get(name) is None)
     if unpriced:
         return f"no price is known for {', '.join(unpriced)}: set prices.gpu_dollars_per_hour"
-    lately = attribution.total(did.spends.values())
-    if did.spend.dollars is None and lately.gpu_seconds > 0:
+    if used.dollars is None and used.gpu_seconds > 0:
         return "what its GPUs cost was not known all of the time lately"
     return None
 
@@ -141,7 +145,7 @@ def _unpriced(state: State, settings: Settings, did: Recent) -> str | None:
 def _unmetered(used: Used) -> str | None:
     if used.joules is None and used.gpu_seconds > 0:
         return "the energy of its GPUs was not known all of the time lately"
-    return None if used.gpu_seconds > 0 else NO_GPU
+    return None
 
 
 def _left_out(ours: Spend) -> str | None:

@@ -3,7 +3,7 @@
 bill.py and signature.py make money and factors of it. Only differences of totals are taken here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from burnmeter.units import SECONDS_PER_HOUR
 from burnmeter.watch import Watched
 
 SAME_RATIO: Final = 1e-6
+"""Two prices that differ by less are one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +87,16 @@ def _price(state: State, settings: Settings, model: str, spend: Spend) -> tuple[
     names = sorted({state.boards.gpus[uuid].name for uuid in gpus_of(state, model)})
     found = {name: price for name in names if (price := settings.prices.get(name)) is not None}
     text = "; ".join(f"{name}: {price.text}" for name, price in found.items())
-    if _has_changed([price.dollars_per_hour for price in found.values()], found.values(), spend):
+    if _has_changed(list(found.values()), spend):
         text += "; before it was another, and this is the mean"
     return text, any(price.is_listed for price in found.values())
 
 
-def _has_changed(hourly: Sequence[float], prices: Iterable[Price], spend: Spend) -> bool:
+def _has_changed(prices: Sequence[Price], spend: Spend) -> bool:
     """Whether what was paid lies outside of the prices of now. With power nobody can tell."""
-    if spend.dollars is None or not hourly or any(price.dollars_per_joule for price in prices):
+    if spend.dollars is None or not prices or any(price.dollars_per_joule for price in prices):
         return False
+    hourly = [price.dollars_per_hour for price in prices]
     paid = spend.dollars / spend.gpu_seconds * SECONDS_PER_HOUR
     return not min(hourly) * (1 - SAME_RATIO) <= paid <= max(hourly) * (1 + SAME_RATIO)
 

@@ -63,7 +63,7 @@ def look_once(settings: Config) -> Glance:
 
 def _prices(settings: Config, said: Prices | None, snapshot: Snapshot) -> dict[str, Price]:
     """Of each kind of GPU that has one."""
-    books = (settings.prices,) if said is None else (said, settings.prices)
+    books = pricing.books(said, settings.prices)
     names = {view.gpu.name for view in snapshot.gpus}
     found = {name: pricing.price(name, books, settings.node_labels) for name in names}
     return {name: price for name, price in found.items() if price is not None}

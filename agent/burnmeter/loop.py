@@ -363,20 +363,14 @@ class Agent:
         )
 
     def _priced(self, readings: Readings) -> Settings:
-        """With every GPU's price by what is said of prices now."""
-        said = readings.prices
-        books = (self.config.prices,) if said is None else (said, self.config.prices)
-        if books != self._settings.books:
-            self._settings = replace(self._settings, books=books, prices={})
-        names_ = {gpu.name for gpu in (readings.gpus.gpus if readings.gpus else ())}
-        fresh = names_ - self._settings.prices.keys()
+        """With the price of every GPU that is here or was, by what is said of prices now."""
+        books = pricing.books(readings.prices, self.config.prices)
+        known = self._settings.prices if books == self._settings.books else {}
+        gpus = (*(readings.gpus.gpus if readings.gpus else ()), *self._state.boards.gpus.values())
+        fresh = {gpu.name for gpu in gpus} - known.keys()
         labels = self.config.node_labels
         found = {name: pricing.price(name, books, labels) for name in fresh}
-        # Of GPUs that do not answer now the name is still known.
-        for gpu in self._state.boards.gpus.values():
-            if gpu.name not in self._settings.prices and gpu.name not in found:
-                found[gpu.name] = pricing.price(gpu.name, books, labels)
-        return replace(self._settings, prices={**self._settings.prices, **found})
+        return replace(self._settings, books=books, prices={**known, **found})
 
     def _health(self, gpus: GpuReading | None) -> Health:
         cost = self.world.own_cost.read()

@@ -46,6 +46,11 @@ class Price(NamedTuple):
         )
 
 
+def books(said: Prices | None, config: Prices) -> tuple[Prices, ...]:
+    """All who have a say, the first to be asked first. `said`: by the file of prices."""
+    return (config,) if said is None else (said, config)
+
+
 def price(name: str, books: Sequence[Prices], labels: Mapping[str, str]) -> Price | None:
     """Of the GPU that NVML calls `name`. None: not known.
 

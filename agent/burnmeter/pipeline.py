@@ -157,13 +157,7 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     boards, board_news = gpu_watch.look(state.boards, readings.gpus, seconds)
     gpus = boards.gpus
     held = attribution.holders(state.held, gpus.values(), processes)
-    kin = Kin(
-        processes=processes,
-        tenants=_tenants(looks),
-        launches=_launches(readings.launches, settings.terms.model_names),
-        pods=pods,
-        rules=settings.owners,
-    )
+    kin = _kin(looks, readings.launches, processes, pods, settings)
     portions = attribution.divide(gpus.values(), held, kin)
     looks = staleness.judge(looks, portions, gpus, settings.terms)
     # What a GPU cost and took before it was first seen is not of our time.
@@ -293,6 +287,26 @@ def _said_of(target: Target) -> tuple[str | None, ...]:
     return target.model, target.served_model, target.role, target.engine
 
 
+def _kin(
+    looks: Mapping[str, Look],
+    launches: Iterable[Launch],
+    processes: Mapping[int, Process],
+    pods: Mapping[str, Pod],
+    settings: Settings,
+) -> Kin:
+    """All that says whose a process is; launches by our names for their models."""
+    ours = settings.terms.model_names
+    return Kin(
+        processes=processes,
+        tenants=_tenants(looks),
+        launches=[
+            one._replace(model=names.cut(ours.get(one.model, one.model))) for one in launches
+        ],
+        pods=pods,
+        rules=settings.owners,
+    )
+
+
 def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
     """Engines that are there: of one that has ended, another process may have the number now."""
     return [
@@ -307,11 +321,6 @@ def _tenants(looks: Mapping[str, Look]) -> list[Tenant]:
         for name, found in looks.items()
         if found.watched.gone_since_seconds is None
     ]
-
-
-def _launches(found: Iterable[Launch], names_: Mapping[str, str]) -> tuple[Launch, ...]:
-    """By our names for their models."""
-    return tuple(one._replace(model=names.cut(names_.get(one.model, one.model))) for one in found)
 
 
 def _is_busy(found: Look) -> bool | None:

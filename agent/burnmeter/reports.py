@@ -130,7 +130,7 @@ def _printed(factor: Factor, subject: str) -> tuple[str, str]:
 
 
 def _why_not(found: Costed, subject: str) -> str:
-    """Why there is no product. With a signature, all but the price or the power is known."""
+    """Why there is no product."""
     measure = "cost_dollars_total" if subject == "cost" else "energy_joules_total"
     return found.not_available.get(measure, "its GPUs have not been watched for long")
 

@@ -191,8 +191,10 @@ def test_a_lost_gpu_says_so_and_the_other_goes_on(
 
 
 def test_a_machine_without_a_driver_ticks_on_and_says_why(gpu_source: Sources) -> None:
-    limits = Limits(scrape_timeout_seconds=5.0)
-    ticking = agent(settings(limits=limits), gpus=gpu_source(library_path=None))
+    # A busy machine may take seconds to start the reader.
+    limits = Limits(scrape_timeout_seconds=20.0)
+    reader = gpu_source(library_path=None, timeout_seconds=20.0)
+    ticking = agent(settings(limits=limits), gpus=reader)
 
     snapshot = ticking.tick()
 

@@ -10,16 +10,27 @@ import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
-from burnmeter import __version__, config, dialects, looking, names, reports, wiring
+from burnmeter import __version__, config, dialects, looking, reports, wiring
+from burnmeter.command_line import (
+    CONFIG,
+    CONFIG_PATH,
+    EXIT_CODES,
+    JSON,
+    Group,
+    engines_known,
+    fail,
+    load,
+    visible,
+)
 from burnmeter.config import Config
 from burnmeter.config_targets import bare_url
 from burnmeter.cost_explanation import SUBJECTS, Costed, amount, chosen, costed
 from burnmeter.doctor import findings
-from burnmeter.errors import BurnmeterError, ConfigError, PageError
+from burnmeter.errors import PageError
 from burnmeter.explanation import explain as explain_metric
 from burnmeter.explanation import unused
 from burnmeter.export import snapshot_json, terminal
@@ -33,17 +44,7 @@ from burnmeter.sources.plain import to_plain
 from burnmeter.sources.recording import Recording
 from burnmeter.sources.replay import Replay
 
-EXIT_CODES: Final = "Exit codes: 0 fine, 1 found something wrong, 2 called wrongly."
 LOOKS_APART_SECONDS: Final = 1.0
-CONFIG_PATH: Final = click.Path(readable=False, path_type=Path)
-"""Not checked by click, which calls a file without permission a wrong call: exit code 2."""
-CONFIG = click.option(
-    "--config",
-    "config_file",
-    type=CONFIG_PATH,
-    help="The YAML file with your settings.",
-)
-JSON = click.option("--json", "as_json_text", is_flag=True, help="For machines.")
 SECONDS = click.option(
     "--seconds",
     default=5.0,
@@ -51,55 +52,6 @@ SECONDS = click.option(
     type=click.FloatRange(0.1, 3600.0),
     help="Between the two looks.",
 )
-
-
-class Group(click.Group):
-    """Turns our own errors into one message and exit code 1, never a traceback."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Also of what click itself prints; a closed pipe is click's, and no error."""
-        try:
-            return super().main(*args, **extra)
-        except OSError as error:
-            fail(f"the system refuses to go on: {error.strerror or error}")
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-            sys.exit(1)
-        except BurnmeterError as error:
-            fail(str(error))
-
-
-def fail(text: str) -> NoReturn:
-    """Say what is wrong and exit with 1."""
-    click.echo(f"burnmeter: {visible(text)}", err=True)
-    sys.exit(1)
-
-
-def visible(text: str) -> str:
-    """Its lines, with nothing in them that steers a terminal: engines choose some of the words."""
-    return "\n".join(map(names.visible, text.removesuffix("\n").split("\n")))
-
-
-def load(config_file: Path | None) -> Config:
-    """The config of a file, or all defaults. Raises ConfigError."""
-    if config_file is None:
-        return Config()
-    found = config.load(config_file, **engines_known())
-    for problem in found.warnings:
-        click.echo(str(problem), err=True)
-    return found
-
-
-def engines_known() -> dict[str, Any]:
-    """What a config is held against: the bounds and roles of the engines that we know."""
-    known = dialects.load_all().items()
-    roles = {engine: {role.role for role in dialect.roles} for engine, dialect in known}
-    return {"bounds": dialects.bounds_by_engine(), "roles": roles}
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)

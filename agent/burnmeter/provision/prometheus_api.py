@@ -1,0 +1,158 @@
+"""Asks a Prometheus, or what speaks its HTTP API: bounded queries, errors for a person.
+
+It knows no metric and does no arithmetic. A long range is asked in pieces, because Prometheus gives
+at most 11,000 points per series and query; who waits is told how far it has come.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from burnmeter import __version__
+from burnmeter.config_targets import bare_url
+from burnmeter.errors import BurnmeterError
+from burnmeter.located import shown
+
+MOST_POINTS: Final = 10_000
+"""Of one series in one query; Prometheus refuses more than 11,000."""
+BODY_BYTES: Final = 128_000_000
+TIMEOUT_SECONDS: Final = 60.0
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+Labels = tuple[tuple[str, str], ...]
+"""Sorted by name."""
+Progress = Callable[[int, int], None]
+"""Told after each query: how many are done, of how many."""
+
+
+class PrometheusError(BurnmeterError):
+    """It cannot be asked, or refuses a query; one sentence with where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer; points by time, in seconds since 1970."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+def quiet(_done: int, _of: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Prometheus:
+    """One server. Every method raises PrometheusError, and nothing else of the network."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        progress: Progress = quiet,
+    ) -> None:
+        """`url` as for Grafana: without /api/v1. `token` is sent as a bearer's."""
+        if not url.startswith(("http://", "https://")):
+            text = f"`{shown(bare_url(url))}` is no address; write one like http://prometheus:9090"
+            raise PrometheusError(text)
+        parsed = urllib3.util.parse_url(url)
+        headers = {"User-Agent": f"burnmeter/{__version__}", "Accept": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        elif parsed.auth is not None:
+            headers |= urllib3.make_headers(basic_auth=parsed.auth)
+        self.place = bare_url(url)
+        self._url = parsed._replace(auth=None, query=None, fragment=None).url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._pool = urllib3.PoolManager(headers=headers, retries=False)
+        self._progress = progress
+
+    def instant(self, query: str, at_seconds: float) -> tuple[Series, ...]:
+        """The query's vector at one time: one point a series."""
+        data = self._ask("query", {"query": query, "time": repr(at_seconds)})
+        if data.get("resultType") != "vector":
+            raise PrometheusError(f"{self.place}: a {data.get('resultType')}, no vector: {query}")
+        return tuple(
+            Series(row["metric"], ((float(row["value"][0]), float(row["value"][1])),))
+            for row in data["result"]
+        )
+
+    def range(
+        self, query: str, *, start_seconds: float, end_seconds: float, step_seconds: float
+    ) -> tuple[Series, ...]:
+        """The query at start, start + step ... up to and with the end, asked in pieces."""
+        pieces = tuple(_pieces(start_seconds, end_seconds, step_seconds))
+        found: dict[Labels, list[tuple[float, float]]] = {}
+        for done, (first, last) in enumerate(pieces, 1):
+            asked = {"query": query, "start": repr(first), "end": repr(last)}
+            data = self._ask("query_range", {**asked, "step": repr(step_seconds)})
+            for row in data["result"]:
+                points = found.setdefault(tuple(sorted(row["metric"].items())), [])
+                points += [(float(at), float(value)) for at, value in row["values"]]
+            self._progress(done, len(pieces))
+        return tuple(Series(dict(labels), tuple(points)) for labels, points in found.items())
+
+    def label_values(
+        self, label: str, matches: Sequence[str], *, start_seconds: float, end_seconds: float
+    ) -> tuple[str, ...]:
+        """Values of a label among series that match a selector, within a time."""
+        between = {"start": repr(start_seconds), "end": repr(end_seconds)}
+        found: list[str] = self._ask(f"label/{label}/values", between, matches)
+        return tuple(found)
+
+    def _ask(self, path: str, fields: Mapping[str, str], matches: Sequence[str] = ()) -> Any:
+        """What stands under `data` of the answer."""
+        sent = [*fields.items(), *(("match[]", match) for match in matches)]
+        method = "GET" if path.startswith("label/") else "POST"  # A long query fits into no URL.
+        url, written = f"{self._url}/api/v1/{path}", urlencode(sent)
+        try:
+            answer = self._pool.request(
+                method,
+                url if method == "POST" else f"{url}?{written}",
+                body=written if method == "POST" else None,
+                headers={**self._pool.headers, **(FORM if method == "POST" else {})},
+                timeout=self._timeout_seconds,
+                preload_content=False,
+            )
+            body = answer.read(BODY_BYTES + 1)
+            answer.release_conn()
+        except (HTTPError, OSError) as error:
+            raise PrometheusError(f"{self.place} does not answer: {_reason(error)}") from None
+        if len(body) > BODY_BYTES:
+            text = f"{self.place}: an answer of more than {BODY_BYTES} bytes; ask for less time"
+            raise PrometheusError(f"{text} or narrow what is asked")
+        return self._data(answer.status, body)
+
+    def _data(self, status: int, body: bytes) -> Any:
+        try:
+            told = json.loads(body)
+            if told["status"] == "success":
+                return told["data"]
+            said = f"{told['errorType']}: {told['error']}"
+        except (ValueError, KeyError, TypeError):
+            if status == HTTPStatus.OK:
+                text = f"{self.place} answers, but not as Prometheus does; is it the right address?"
+                raise PrometheusError(text) from None
+            said = f"HTTP {status}"
+        raise PrometheusError(f"{self.place} refuses: {shown(said, limit=300)}")
+
+
+def _pieces(start: float, end: float, step: float) -> Iterator[tuple[float, float]]:
+    """First and last time of each query; together they are every step, each once."""
+    count = int((end - start) / step + 1e-9) + 1
+    for first in range(0, count, MOST_POINTS):
+        last = min(first + MOST_POINTS, count) - 1
+        yield start + first * step, start + last * step
+
+
+def _reason(error: BaseException) -> str:
+    """The last words of a chain of errors, without the addresses of objects."""
+    inner = getattr(error, "reason", None)
+    said = str(inner if isinstance(inner, BaseException) else error)
+    return shown(said.rpartition(": ")[2] or type(error).__name__, limit=200)

@@ -68,6 +68,12 @@ def tiers(objective_ratio: float, period_seconds: float) -> tuple[Tier, ...]:
     return tuple(_tier(row, 1.0 - objective_ratio, period_seconds) for row in _windows()["tiers"])
 
 
+def bad_events_floor() -> float:
+    """Fewer bad events than this in a tier's long window alert nobody."""
+    floor: float = _windows()["bad_events_floor"]
+    return floor
+
+
 def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) -> Tier:
     listed = row["budget_ratio"] * period_seconds / row["long_seconds"]
     # Burn 1 spends the budget just in its period: in a short period a listed factor may be less.

@@ -36,7 +36,8 @@ ORDER: Final = words(
     explanation cost_explanation inspection doctor
     sources export simulate checkpoint
     provision
-    reports background telling loop wiring looking serving command_line provisioning cli __main__
+    reports background telling loop wiring looking serving
+    command_line command_rules command_backtest command_canary cli __main__
     """
 )
 # Values in, values out. Data files that ship with the program count as its code, so that reading

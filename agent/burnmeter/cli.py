@@ -26,6 +26,7 @@ from burnmeter.command_line import (
     load,
     visible,
 )
+from burnmeter.command_rules import rules
 from burnmeter.config import Config
 from burnmeter.config_targets import bare_url
 from burnmeter.cost_explanation import SUBJECTS, Costed, amount, chosen, costed
@@ -421,3 +422,6 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     if not as_json_text:
         click.echo(f"\n{terminal.snapshot(last)}", nl=False)
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
+
+
+main.add_command(rules)

@@ -1,6 +1,6 @@
 """What every verb of the command line shares: errors as one message, the config, exit codes.
 
-No verb is here; those are in cli.py and provisioning.py.
+No verb is here; those are in cli.py and in modules named after theirs.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The test file for the alerts that every fleet has: what alerts.yaml says of each, for promtool."""
+"""The test file for the alerts that every fleet has, by what alerts.yaml says of each."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,7 +22,8 @@ def file(rule_file: str) -> str:
 
 
 def _test(one: Standing, case: Mapping[str, Any]) -> dict[str, Any]:
-    expected = {minute: [] for minute in case.get("quiet_at", ())} | dict(case.get("fires_at", {}))
+    quiet: dict[int, list[Mapping[str, str]]] = {at: [] for at in case.get("quiet_at", ())}
+    expected = quiet | dict(case.get("fires_at", {}))
     return {
         "name": f"{one.alert}: {case['case']}",
         "interval": duration(EVERY_SECONDS),

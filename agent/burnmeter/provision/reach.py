@@ -5,12 +5,14 @@ table that `burnmeter rules` prints and the times that generated tests expect co
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from burnmeter.located import shown
 from burnmeter.model import Objective
+from burnmeter.provision.conventions import duration
 from burnmeter.slo import Tier, span_words, tiers
 
-ERROR_RATIOS = (1.0, 0.5, 0.1)
+ERROR_RATIOS: Final = (1.0, 0.5, 0.1)
 """For which the table says how long a page takes."""
 
 
@@ -62,7 +64,9 @@ def first(found: Iterable[Promise], severity: str, error_ratio: float) -> float 
     return min(times, default=None)
 
 
-HEAD = ("objective", "tier", "windows", "factor", "trips at", "100%", "50%", "10%", "budget")
+NAME_SIGNS: Final = 14
+"""What of a name still fits beside the figures in 80 columns."""
+HEAD: Final = ("objective", "tier", "windows", "factor", "trips at", "100%", "50%", "10%", "budget")
 
 
 def table(objectives: Iterable[Objective]) -> list[str]:
@@ -81,11 +85,12 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _rows(objective: Objective) -> Iterable[tuple[str, ...]]:
-    name = f"{objective.name} {objective.objective_ratio:.6g}"
+    cut = shown(objective.name, limit=NAME_SIGNS)
+    name = f"{cut} {objective.objective_ratio:.6g}"
     for one in promises(objective):
         times = [fires_after_seconds(one, ratio) for ratio in ERROR_RATIOS]
         mark = "*" if one.tier.rewritten else ""
-        spans = f"{span_words(one.tier.long_seconds)}, {span_words(one.tier.short_seconds)}"
+        spans = f"{duration(one.tier.long_seconds)}, {duration(one.tier.short_seconds)}"
         yield (
             name,
             one.tier.severity + mark,
@@ -99,11 +104,11 @@ def _rows(objective: Objective) -> Iterable[tuple[str, ...]]:
 
 
 def short(seconds: float) -> str:
-    """52 s, 8.6 min, 3.6 h: with two digits that count."""
-    for size, word in ((3600.0, "h"), (60.0, "min")):
+    """52s, 8.6m, 3.6h: with two digits that count."""
+    for size, word in ((3600.0, "h"), (60.0, "m")):
         if seconds >= 2 * size:
-            return f"{_two_digits(seconds / size)} {word}"
-    return f"{seconds:.0f} s"
+            return f"{_two_digits(seconds / size)}{word}"
+    return f"{seconds:.0f}s"
 
 
 def _two_digits(value: float) -> str:

@@ -1,0 +1,105 @@
+"""The committed rule files: as they would be written now, right by promtool, with runbooks."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from burnmeter import catalog
+from burnmeter.provision import rule_set, runbooks
+from burnmeter.provision.rule_set import Wanted
+from tests import alerts
+from tests.parts import ROOT
+
+WRITTEN = rule_set.files(alerts.objectives(), Wanted())
+RULES = sorted(name for name in WRITTEN if not name.startswith("tests/"))
+TESTS = sorted(name for name in WRITTEN if name.startswith("tests/"))
+OURS = re.compile(r"\bburnmeter_[a-z_]+")
+RECORDED = re.compile(r"\bslo:[a-z_]+:[a-z0-9_]+")
+
+
+def rules_of(name: str) -> list[dict[str, object]]:
+    return [rule for group in yaml.safe_load(WRITTEN[name])["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_a_file_is_as_it_would_be_written_now(name: str, accept: bool) -> None:
+    path = alerts.FOLDER / name
+    if accept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(WRITTEN[name], "utf-8")
+
+    assert path.read_text("utf-8") == WRITTEN[name], "if this is right, run pytest --accept"
+
+
+def test_no_file_is_left_of_an_objective_that_is_gone() -> None:
+    there = {str(path.relative_to(alerts.FOLDER)) for path in alerts.FOLDER.rglob("*.yaml")}
+
+    assert there == WRITTEN.keys() | {"slos.yaml"}
+
+
+def test_the_document_has_every_runbook_and_the_table_of_now(accept: bool) -> None:
+    path = alerts.FOLDER / "README.md"
+    now = alerts.readme(path.read_text("utf-8"))
+    if accept:
+        path.write_text(now, "utf-8")
+
+    assert path.read_text("utf-8") == now, "if this is right, run pytest --accept"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_promtool_finds_nothing_wrong(name: str) -> None:
+    ran = alerts.promtool("check", "rules", alerts.FOLDER / name)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_what_is_promised_holds(name: str) -> None:
+    assert alerts.failures([alerts.FOLDER / name]) == ""
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_reads_only_what_agents_export_or_rules_record(name: str) -> None:
+    found = rules_of(name)
+    exprs = "\n".join(str(rule["expr"]) for rule in found)
+    recorded = {str(rule["record"]) for rule in found if "record" in rule}
+
+    assert set(OURS.findall(exprs)) <= catalog.metrics().keys()
+    assert set(RECORDED.findall(exprs)) <= recorded
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_alert_says_what_how_urgent_and_where_to_read_on(name: str) -> None:
+    document = (alerts.FOLDER / "README.md").read_text("utf-8")
+    headings = {line[3:].lower() for line in document.splitlines() if line.startswith("## ")}
+    found = [rule for rule in rules_of(name) if "alert" in rule]
+
+    assert found
+    for rule in found:
+        labels, said = rule["labels"], rule["annotations"]
+        assert isinstance(labels, dict)
+        assert isinstance(said, dict)
+        assert labels["severity"] in ("page", "ticket")
+        assert {"summary", "description", "dashboard_url", "runbook_url"} == said.keys()
+        place, _, anchor = said["runbook_url"].partition("#")
+        assert (ROOT / place).is_file()
+        assert anchor in headings
+        assert "{" not in re.sub(r"\{\{.*?\}\}", "", said["summary"] + said["description"])
+
+
+def test_every_alert_of_a_fleet_is_tested_both_ways() -> None:
+    for one in runbooks.standing():
+        assert any(case.get("fires_at") for case in one.tests), one.alert
+        assert any(case.get("quiet_at") for case in one.tests), one.alert
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("days", [28.0, 30.0])
+@pytest.mark.parametrize("percent", [99.9, 99.0, 95.0, 90.0])
+def test_other_promises_hold_as_well(percent: float, days: float, tmp_path: Path) -> None:
+    tests = alerts.write(tmp_path, alerts.objective("errors", percent=percent, days=days))
+
+    assert alerts.promtool("check", "rules", tmp_path / "slo-errors.yaml").returncode == 0
+    assert alerts.failures(tests) == ""

@@ -302,6 +302,8 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             alerts=[(2 * HOUR, "coverage", name, wants), (2 * HOUR, "page", burn, False)],
         )
     vague = Stretch(seconds=2 * HOUR, doubtful=float(PER_SAMPLE))
+    windows = map(duration, making.spans_seconds)
+    doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
     yield Case(
         name="all of it may be bad, and nobody can tell",
         nodes={"a": [_ok(HOUR), vague]},
@@ -311,11 +313,8 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             (3 * HOUR, "page", burn, False),
         ],
         values=[
-            (
-                3 * HOUR,
-                making.series(names.ERROR_UPPER_RATIO + duration(fast.tier.long_seconds)),
-                1.0,
-            )
+            *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
+            *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
         ],
     )
     yield Case(

@@ -244,7 +244,7 @@ def test_what_stands_before_a_broken_document_is_still_read() -> None:
 
     assert len(found) == 1
     assert [str(problem) for problem in problems] == [
-        "f:4:4: not valid YAML: what begins here is never closed, as by `]` or `}`",
+        "f:5:1: not valid YAML: what begins here is never closed, as by `]` or `}`",
         "f:2:1: `a` is written twice; first on line 1; keep one",
     ]
 

@@ -20,7 +20,7 @@ from burnmeter.config import Config, load, parse
 from burnmeter.config_slo_files import MOST_FILES, Found
 from burnmeter.errors import ConfigError, Problem
 from burnmeter.model import Objective
-from tests.test_config import BOUNDS, assert_places_lie_in
+from tests.test_config import BOUNDS, REFERENCE, assert_places_lie_in
 
 FOLDER = Path(__file__).parent / "fixtures" / "slo_files"
 SERIES = dialects.series_known()
@@ -245,8 +245,8 @@ WORDS = st.sampled_from(
     re.findall(
         r"\w+",
         """slos name objective sli events raw plugin error_query total_query error_ratio_query
-        labels alerting version service apiVersion kind metadata spec indicator indicatorRef timeWindow
-        duration isRolling calendar budgetingMethod objectives target targetPercent op value
+        labels alerting version service apiVersion kind metadata spec indicator indicatorRef
+        timeWindow duration isRolling calendar budgetingMethod objectives target targetPercent op value
         ratioMetric thresholdMetric counter good bad total rawType metricSource type query""",
     )
 )
@@ -352,3 +352,23 @@ def test_any_bytes_are_a_file(source: bytes | str) -> None:
 
     assert_places_lie_in(raw.decode("utf-8-sig", "replace"), problems)
     assert found is not None or problems
+
+
+# --- the reference -----------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_reference_mean_what_it_says(tmp_path: Path) -> None:
+    section = REFERENCE.read_text(encoding="utf-8").partition("### SLO documents")[2]
+    blocks = re.findall(r"```yaml\n(.*?)```", section.partition("\n### ")[0], re.DOTALL)
+    assert yaml.safe_load(blocks[0])["slo_files"][0] == "slos/*.yaml"
+    for number, block in enumerate(blocks[1:]):
+        (tmp_path / f"{number}.yaml").write_text(block, encoding="utf-8")
+    (tmp_path / "main.yaml").write_text("slo_files: ['[0-9].yaml']", encoding="utf-8")
+
+    found = load(tmp_path / "main.yaml", bounds=BOUNDS, series=SERIES)
+
+    assert [objective_shown(one) for one in found.objectives] == [
+        "chat-gaps: 0.99 itl below 0.1 s 30 d",
+        "chat-first-token: 0.95 ttft below 0.5 s 30 d",
+        "chat-errors: 0.995 errors of model llama-3.3-70b 28 d",
+    ]

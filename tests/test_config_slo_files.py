@@ -246,8 +246,9 @@ WORDS = st.sampled_from(
         r"\w+",
         """slos name objective sli events raw plugin error_query total_query error_ratio_query
         labels alerting version service apiVersion kind metadata spec indicator indicatorRef
-        timeWindow duration isRolling calendar budgetingMethod objectives target targetPercent op value
-        ratioMetric thresholdMetric counter good bad total rawType metricSource type query""",
+        timeWindow duration isRolling calendar budgetingMethod objectives target targetPercent
+        op value ratioMetric thresholdMetric counter good bad total rawType metricSource type
+        query""",
     )
 )
 QUERIES = st.sampled_from(

@@ -419,12 +419,12 @@ def _check_requests(good: Mapping[str, int], total: Mapping[str, int]) -> list[s
         if max(total["ok"], total["error"]) > 1:
             raise QueryError("has a total that counts some requests twice")
         raise QueryError(f"has a total without {lacking}, so it is no share of all requests")
+    if (good["ok"], good["error"]) != (1, 0):
+        raise QueryError("has bad events that are not the failed requests; are they the good ones?")
     for outcome in ("cancelled", "rejected"):
         if good[outcome] != total[outcome]:
             text = f"counts {outcome} requests as bad, which to burnmeter are no verdict on the"
             raise QueryError(f"{text} server")
-    if (good["ok"], good["error"]) != (1, 0):
-        raise QueryError("has bad events that are not the failed requests; are they the good ones?")
     return [outcome for outcome in ("cancelled", "rejected") if total[outcome] == 1]
 
 

@@ -180,6 +180,7 @@ class _Reading:
         if operator == ">" and is_filter and _number(expression.rhs) == 0:
             return self.terms(expression.lhs, sign)
         if operator not in ("+", "-"):
+            _refuse_quantile(expression)
             raise QueryError(f"`{operator}` counts no events; only sums and differences are read")
         found = self.terms(expression.lhs, sign)
         other = self.terms(expression.rhs, sign if operator == "+" else -sign)

@@ -1,6 +1,7 @@
 """SLO documents beside a config: where they are found, and every sentence about what is wrong.
 
-The documents in fixtures/slo_files are written like those that people have; the text beside each
+It covers the readers of the forms (config_sloth, config_openslo, config_queries) as well. The
+documents in fixtures/slo_files are written like those that people have; the text beside each
 holds the objectives that come of it and what `check` says.
 """
 

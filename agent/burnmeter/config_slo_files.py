@@ -101,7 +101,7 @@ def read_files(
     for each, root in roots:
         if _is_openslo(root):
             config_openslo.collect(each, root, known)
-        elif rules.has(root, "slos") and not rules.has(root, "version"):
+        elif rules.has(root, "slos") and not rules.has(root, "version") and not _is_sloth(root):
             _own(each, root, setting, made[each.path].placed)
     for each, root in roots:
         made[each.path].placed.extend(_foreign(each, root, setting, known))
@@ -142,7 +142,13 @@ def _roots(report: Report, source: bytes) -> tuple[Located, ...]:
     if not roots and not problems:
         at = Located(None, 1, 1)
         report.warn(at, "there is no document in this file; remove it from slo_files")
-    return roots
+    # OpenSLO's own tools write several objects as a list, too.
+    return tuple(one for root in roots for one in _objects(root))
+
+
+def _objects(root: Located) -> tuple[Located, ...]:
+    is_list = isinstance(root.value, tuple) and any(rules.has(one, "kind") for one in root.value)
+    return root.value if isinstance(root.value, tuple) and is_list else (root,)
 
 
 def _text(root: Located, key: str) -> str:
@@ -151,6 +157,13 @@ def _text(root: Located, key: str) -> str:
 
 def _is_openslo(root: Located) -> bool:
     return _text(root, "apiVersion") == config_openslo.VERSION
+
+
+def _is_sloth(root: Located) -> bool:
+    """Whether it is Sloth's form, by its version or by the key that only Sloth has."""
+    return _text(root, "version") == config_sloth.VERSION or (
+        rules.has(root, "service") and rules.has(root, "slos") and not rules.has(root, "version")
+    )
 
 
 def _own(report: Report, root: Located, setting: Setting, placed: list[Placed]) -> None:
@@ -167,12 +180,12 @@ def _own(report: Report, root: Located, setting: Setting, placed: list[Placed]) 
 
 def _foreign(report: Report, root: Located, setting: Setting, known: Indicators) -> list[Placed]:
     """Those of a document that is not in our own form, which may refer to all that are."""
-    version, api = _text(root, "version"), _text(root, "apiVersion")
+    api = _text(root, "apiVersion")
     if _is_openslo(root):
         return config_openslo.read(report, root, setting, known)
     if api == config_sloth.API_VERSION:
         return config_sloth.read_resource(report, root, setting)
-    if version == config_sloth.VERSION:
+    if _is_sloth(root):
         return config_sloth.read(report, root, setting)
     forms = f"apiVersion {config_openslo.VERSION} or {config_sloth.API_VERSION}"
     if rules.has(root, "apiVersion"):

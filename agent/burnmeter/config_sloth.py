@@ -29,6 +29,8 @@ def anything(node: Located) -> Located:
 def read(report: Report, root: Located, setting: Setting) -> list[Placed]:
     """The objectives of one document, as far as they can be said."""
     keys: Mapping[str, Rule] = {"version": anything, **_service_keys("slo_plugins")}
+    if not rules.has(root, "version"):
+        report.error(root, f"`version` is missing; Sloth's documents begin `version: {VERSION}`")
     return _service(report, root, "", setting, keys)
 
 

@@ -62,7 +62,8 @@ class Indicator(NamedTuple):
 PLACES: Final = frozenset(
     """job instance namespace kubernetes_namespace exported_namespace exported_job pod container
     service endpoint node host cluster region zone availability_zone env environment stage
-    datacenter prometheus prometheus_replica""".split()  # noqa: SIM905
+    datacenter prometheus prometheus_replica k8s_cluster k8s_cluster_name k8s_namespace_name
+    k8s_pod_name k8s_node_name""".split()  # noqa: SIM905
 )
 """Labels that Prometheus or its operator adds, so that they tell where and not what."""
 OUTCOMES: Final = ("ok", "error", "cancelled", "rejected", "lost")

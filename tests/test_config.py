@@ -412,6 +412,7 @@ def test_the_reference_has_every_key_with_its_default() -> None:
     own_words = {
         "node": "host name",
         "slos": "see below",
+        "slo_files": "[]",
         "prices.power_usage_effectiveness_ratio": "1",
     }
     expected = {key: default.removesuffix(".0") for key, default in keys_with_defaults().items()}

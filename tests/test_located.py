@@ -13,6 +13,7 @@ from burnmeter.located import (
     LIMIT_DEPTH,
     Located,
     read,
+    read_all,
     read_ours,
     shown,
 )
@@ -222,3 +223,42 @@ def test_the_quick_parser_leaves_mistakes_to_the_other():
     assert read_ours("a: [", "x.yaml") is None
     assert read_ours("a: 1\na: 2\n", "x.yaml") is None
     assert read_ours("a: !tag 1\n", "x.yaml") is None
+
+
+# --- several documents -------------------------------------------------------------------------
+
+
+def test_documents_of_one_file_know_their_place_in_it() -> None:
+    found, problems = read_all("---\na: 1\n---\n# nothing\n---\nb:\n  - x\n", "f")
+
+    assert problems == ()
+    assert [root.line for root in found] == [2, 6]
+    second = found[1].value
+    assert isinstance(second, Mapping)
+    items = second["b"].value.value
+    assert items == (Located("x", 7, 5, "x"),)
+
+
+def test_what_stands_before_a_broken_document_is_still_read() -> None:
+    found, problems = read_all("a: 1\na: 2\n---\nb: [\n", "f")
+
+    assert len(found) == 1
+    assert [str(problem) for problem in problems] == [
+        "f:5:1: not valid YAML: what begins here is never closed, as by `]` or `}`",
+        "f:2:1: `a` is written twice; first on line 1; keep one",
+    ]
+
+
+def test_a_file_that_is_no_text_has_no_documents() -> None:
+    assert read_all(b"\xff", "f")[0] == ()
+    assert [str(problem) for problem in read_all(b"a: 1\n", "f", limit_bytes=4)[1]] == [
+        "f:1:1: the file has more than 4 bytes, the most that are read"
+    ]
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200))
+def test_no_text_breaks_the_reading_of_documents(source: str | bytes) -> None:
+    found, problems = read_all(source, "f")
+
+    assert all(root.value is not None for root in found)
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in problems)

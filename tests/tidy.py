@@ -28,7 +28,9 @@ ORDER: Final = words(
     """
     __init__ units errors model snapshot located catalog histograms tree
     boards prices hardware xids model_facts
-    config_rules config_slos config_targets config_probes config_owners config_prices
+    config_rules config_slos slo_queries slo_meanings
+    config_queries config_sloth config_openslo config_slo_files
+    config_targets config_probes config_owners config_prices
     config_facts config pricing
     dialects page choice names planning normalise growth meters gpu_watch owners
     attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
@@ -46,7 +48,7 @@ PURE: Final = frozenset(
     words(
         """
         units errors model snapshot histograms tree
-        boards prices hardware xids model_facts pricing
+        boards prices hardware xids model_facts pricing slo_queries slo_meanings
         page choice names planning normalise growth meters gpu_watch owners
         attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
         pipeline frame recent usage signature bill views

@@ -68,7 +68,8 @@ def load(config_file: Path | None) -> Config:
 
 
 def engines_known() -> dict[str, Any]:
-    """What a config is held against: the bounds and roles of the engines that we know."""
+    """What a config is held against: bounds, roles and names of the engines that we know."""
     known = dialects.load_all().items()
     roles = {engine: {role.role for role in dialect.roles} for engine, dialect in known}
-    return {"bounds": dialects.bounds_by_engine(), "roles": roles}
+    series = dialects.series_known()
+    return {"bounds": dialects.bounds_by_engine(), "roles": roles, "series": series}

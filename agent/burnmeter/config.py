@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from burnmeter import (
     config_facts,
     config_owners,
     config_prices,
     config_probes,
+    config_slo_files,
     config_slos,
     config_targets,
     located,
@@ -31,12 +32,15 @@ from burnmeter.config_facts import StatedModel
 from burnmeter.config_owners import OwnerRule
 from burnmeter.config_prices import Prices
 from burnmeter.config_probes import Probe
+from burnmeter.config_queries import Setting
 from burnmeter.config_rules import Report, Rule, number, plain, whole
+from burnmeter.config_slo_files import Finder
 from burnmeter.config_slos import Bounds
 from burnmeter.config_targets import Roles
 from burnmeter.errors import ConfigError, Problem
 from burnmeter.located import Located
 from burnmeter.model import Objective, Target
+from burnmeter.slo_meanings import Known
 from burnmeter.units import SECONDS_PER_DAY
 
 
@@ -134,45 +138,69 @@ class Config:
         return int(self.listen.rpartition(":")[2])
 
 
-def load(path: Path, *, bounds: Bounds, roles: Roles | None = None) -> Config:
+class Engines(NamedTuple):
+    """What is known of engines, by whoever knows the dialects."""
+
+    bounds: Bounds
+    roles: Roles
+    """Those that each engine knows; of an engine that is not in it any is taken."""
+    series: Known
+    """What their names on a page are to us, for the queries of SLO documents."""
+
+
+def load(
+    path: Path, *, bounds: Bounds, roles: Roles | None = None, series: Known | None = None
+) -> Config:
     """Read a file. Raises ConfigError with all its problems; warnings are in the Config."""
-    config, problems = examined(path, bounds=bounds, roles=roles)
+    config, problems = examined(path, bounds=bounds, roles=roles, series=series)
     if any(not problem.is_warning for problem in problems):
         raise ConfigError(problems)
     return config
 
 
 def examined(
-    path: Path, *, bounds: Bounds, roles: Roles | None = None
+    path: Path, *, bounds: Bounds, roles: Roles | None = None, series: Known | None = None
 ) -> tuple[Config, tuple[Problem, ...]]:
-    """What a file says as far as it is right, and all its problems and warnings."""
+    """What a file says as far as it is right, and all its problems and warnings.
+
+    Those of the files that its `slo_files` names too.
+    """
     try:
         with path.open("rb") as file:
             source = file.read(located.LIMIT_BYTES + 1)
     except OSError as error:
         text = f"cannot be read: {error.strerror or error}"
         return Config(), (Problem(str(path), 1, 1, text),)
-    return _examined(source, str(path), bounds, roles or {})
+    engines = Engines(bounds, roles or {}, series or {})
+    return _examined(source, str(path), engines, config_slo_files.near(path.parent))
 
 
 def parse(
-    source: str | bytes, path_shown: str, *, bounds: Bounds, roles: Roles | None = None
+    source: str | bytes,
+    path_shown: str,
+    *,
+    bounds: Bounds,
+    roles: Roles | None = None,
+    series: Known | None = None,
+    find: Finder = config_slo_files.nothing,
 ) -> tuple[Config | None, tuple[Problem, ...]]:
     """Config of a text, or None; and all its problems and warnings, in the order of the file.
 
-    `roles`: those that each engine knows; of an engine that is not in it any is taken.
+    `find`: how the files of `slo_files` are read; a text alone has none beside it.
     """
-    config, found = _examined(source, path_shown, bounds, roles or {})
+    engines = Engines(bounds, roles or {}, series or {})
+    config, found = _examined(source, path_shown, engines, find)
     return (None if any(not problem.is_warning for problem in found) else config), found
 
 
 def _examined(
-    source: str | bytes, path_shown: str, bounds: Bounds, roles: Roles
+    source: str | bytes, path_shown: str, engines: Engines, find: Finder
 ) -> tuple[Config, tuple[Problem, ...]]:
     root, problems = located.read(source, path_shown)
     report = Report(path_shown, list(problems))
-    config = _config(report, root, bounds, roles) if root is not None else Config()
-    found = tuple(sorted(set(report.problems)))
+    config = _config(report, root, engines, find) if root is not None else Config()
+    # The config's own first; the files of `slo_files` follow by name.
+    found = tuple(sorted(set(report.problems), key=lambda one: (one.path != path_shown, one)))
     return dataclasses.replace(config, warnings=found), found
 
 
@@ -249,10 +277,12 @@ LIMITS: Final[Mapping[str, Rule]] = {
 }
 
 
-def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Config:
+def _config(report: Report, root: Located, engines: Engines, find: Finder) -> Config:
     """What the text says, as far as it is right; the rest is in the report."""
     if root.value is None:
         return Config()
+    bounds, roles, _ = engines
+    taken: dict[str, str] = {}
     keys: Mapping[str, Rule] = {
         "node": rules.word,
         "listen": config_targets.listen,
@@ -268,16 +298,24 @@ def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Conf
         "node_labels": lambda node: rules.table(report, node, "node_labels", rules.word),
         "model_facts": lambda node: config_facts.read_models(report, node),
         "gpus": lambda node: Gpus(**rules.section(report, node, "gpus", GPUS)),
-        "slos": lambda node: config_slos.read_objectives(report, node),
+        "slos": lambda node: config_slos.read_objectives(report, node, taken),
+        "slo_files": lambda node: config_slo_files.read_names(report, node),
         "limits": lambda node: Limits(**rules.section(report, node, "limits", LIMITS)),
     }
     values = rules.section(report, root, "", keys)
-    slos = values.pop("slos", None)
-    if slos is not None:
-        values["objectives"] = tuple(placed.objective for placed in slos)
+    slos, named = values.pop("slos", None), values.pop("slo_files", None)
+    setting = Setting(engines.series, values.get("models", {}), taken)
+    setting.promised.update({one.objective.name: one.objective for one in slos or ()})
+    documents = config_slo_files.read_files(report, named or (), find, setting, len(slos or ()))
+    of_files = [placed.objective for file in documents for placed in file.placed]
+    if slos is not None or named is not None:
+        values["objectives"] = (*(placed.objective for placed in slos or ()), *of_files)
     config = Config(**values)
     probed = {one.model: config.models.get(one.model, one.model) for one in config.probes}
-    config_slos.check(report, slos or (), config.targets, {**probed, **config.models}, bounds)
+    models = {**probed, **config.models}
+    for part in (config_slo_files.Documents(report, slos or []), *documents):
+        config_slos.check(part.report, part.placed, config.targets, models, bounds)
+    report.problems.extend(problem for file in documents for problem in file.report.problems)
     if rules.has(root, "interval_seconds") == ("interval_seconds" in values):
         _check_times(report, root, config)
     _check_sources(report, root, config)

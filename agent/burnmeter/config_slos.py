@@ -27,6 +27,7 @@ NEEDED: Final = {"name": "chat-ttft", "indicator": "ttft", "objective_percent": 
 """Keys that each objective must have, with an example."""
 MOST_PERCENT: Final = 99.9999
 WINDOW_DAYS: Final = 30.0
+WINDOW_SECONDS: Final = WINDOW_DAYS * SECONDS_PER_DAY
 MOST: Final = 100
 """Each objective is kept for each of its models, and looked at in each tick."""
 LONG_SECONDS: Final = 60.0
@@ -47,29 +48,42 @@ class Placed(NamedTuple):
     where: str
     node: Located
     objective: Objective
+    threshold: str = "threshold_seconds"
+    """What says the threshold there."""
+    model: str = "match.model"
+    """What says the model there."""
 
 
-def read_objectives(report: Report, node: Located) -> list[Placed]:
-    """The list of objectives, as far as they are right."""
+def read_objectives(
+    report: Report, node: Located, names: dict[str, str] | None = None
+) -> list[Placed]:
+    """The list of objectives, as far as they are right.
+
+    `names`: those that are taken, by other files too, and the file of each; it grows.
+    """
     if isinstance(node.value, tuple) and len(node.value) > MOST:
         text = f"slos: {len(node.value)} are more than {MOST}, the most allowed"
         report.error(node, f"{text}; one without `match` holds for each model, so list fewer")
         return []
-    names: set[str] = set()
-    return rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w, names))
+    taken = {} if names is None else names
+    return rules.items(report, node, "slos", lambda n, w: _read_objective(report, n, w, taken))
 
 
-def _read_objective(report: Report, node: Located, where: str, names: set[str]) -> list[Placed]:
+def _read_objective(
+    report: Report, node: Located, where: str, names: dict[str, str]
+) -> list[Placed]:
     keys: Mapping[str, Rule] = {
         "name": rules.slug,
         "indicator": rules.choice("an indicator", INDICATORS),
         "threshold_seconds": rules.number("threshold_seconds", 1e-6, 86400),
-        "objective_percent": _percent,
+        "objective_percent": percent,
         "window_days": rules.number("window_days", 1, 366),
         "match": lambda got: _match(report, got, f"{where}.match"),
     }
     values = rules.section(report, node, where, keys)
-    _check_name(report, node, where, values.get("name"), names)
+    if "name" in values:
+        at = rules.find(node, "name")
+        take_name(report, at, f"{where}.name", values["name"], names)
     for key in NEEDED:
         if rules.lacks(node, key, keys):
             report.error(node, f"{where}: `{key}` is missing; add one like `{key}: {NEEDED[key]}`")
@@ -94,18 +108,17 @@ def _read_objective(report: Report, node: Located, where: str, names: set[str]) 
     return [Placed(where, node, objective)]
 
 
-def _check_name(
-    report: Report, node: Located, where: str, name: str | None, names: set[str]
-) -> None:
+def take_name(report: Report, at: Located, where: str, name: str, names: dict[str, str]) -> None:
     """Before the rest is judged: an objective that is wrong in other ways has a name too."""
     if name in names:
-        text = f"{where}.name: `{name}` is the name of another objective above; choose another"
-        report.error(rules.find(node, "name"), text)
-    elif name is not None:
-        names.add(name)
+        place = "above" if names[name] == report.path else f"in {names[name]}"
+        text = f"{where}: `{name}` is the name of another objective {place}; choose another"
+        report.error(at, text)
+    else:
+        names[name] = report.path
 
 
-def _percent(node: Located) -> float:
+def percent(node: Located) -> float:
     """A share of good events in percent, as the ratio it is."""
     value = node.value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -117,9 +130,9 @@ def _percent(node: Located) -> float:
         if MOST_PERCENT < value < 100:
             text = f"{given(node)} leaves less than one failure in a million requests"
             raise RuleError(f"{text}; write at most {MOST_PERCENT}")
-    percent = rules.number("objective_percent", 1, MOST_PERCENT)(node)
+    share = rules.number("objective_percent", 1, MOST_PERCENT)(node)
     # By way of decimals: 99.9 / 100 is 0.9990000000000001 in binary.
-    return float(Decimal(repr(percent)) / 100)
+    return float(Decimal(repr(share)) / 100)
 
 
 def _match(report: Report, node: Located, where: str) -> tuple[tuple[str, str], ...]:
@@ -145,7 +158,7 @@ def check(
         _check_threshold(report, placed, engines)
         for _, model in placed.objective.match:
             if model not in known:
-                text = f"{placed.where}.match.model: no target and no line of `models` names"
+                text = f"{placed.where}.{placed.model}: no target and no line of `models` names"
                 hint = rules.suggestion(model, known) or "; right only if an engine calls it so"
                 at = rules.find(placed.node, "match", "model")
                 report.warn(at, f"{text} `{shown(model)}`{hint}")
@@ -160,7 +173,7 @@ def _check_threshold(report: Report, placed: Placed, engines: Bounds) -> None:
     known = {
         name: table[indicator] for name, table in sorted(engines.items()) if table.get(indicator)
     }
-    name = f"{placed.where}.threshold_seconds: {plain(threshold)}"
+    name = f"{placed.where}.{placed.threshold}: {plain(threshold)}"
     likely_ms = f"Milliseconds? Write {plain(threshold / 1000)}"
     if known and all(bounds[-1] < threshold for bounds in known.values()):
         lasts = rules.listing(f"{engine} ({plain(b[-1])})" for engine, b in known.items())

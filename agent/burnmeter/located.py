@@ -98,6 +98,16 @@ def read(
     source: str | bytes, path: str, *, limit_bytes: int = LIMIT_BYTES
 ) -> tuple[Located | None, tuple[Problem, ...]]:
     """Read one YAML document. None: it could not be read; Located(None): there is nothing in it."""
+    text, problems = _decoded(source, path, limit_bytes)
+    if text is None:
+        return None, problems
+    reader = _Reader(text, path, _BoundedLoader)
+    return reader.read(), tuple(reader.problems)
+
+
+def _decoded(
+    source: str | bytes, path: str, limit_bytes: int
+) -> tuple[str | None, tuple[Problem, ...]]:
     if len(source) > limit_bytes:
         text = f"the file has more than {limit_bytes} bytes, the most that are read"
         return None, (Problem(path, 1, 1, text),)
@@ -107,8 +117,19 @@ def read(
         line, column = _end(error.object[: error.start].decode("utf-8", "replace"))
         text = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
         return None, (Problem(path, line, column, text),)
+    return text, ()
+
+
+def read_all(
+    source: str | bytes, path: str, *, limit_bytes: int = LIMIT_BYTES
+) -> tuple[tuple[Located, ...], tuple[Problem, ...]]:
+    """Every YAML document of a file, up to the first that cannot be read; empty ones left out."""
+    text, problems = _decoded(source, path, limit_bytes)
+    if text is None:
+        return (), problems
     reader = _Reader(text, path, _BoundedLoader)
-    return reader.read(), tuple(reader.problems)
+    found = reader.read_all()
+    return tuple(root for root in found if root.value is not None), tuple(reader.problems)
 
 
 def shown(text: str, *, limit: int = 60) -> str:
@@ -168,6 +189,12 @@ except ImportError:
     _QuickLoader = _BoundedLoader  # type: ignore[assignment, misc]
 
 
+def _documents(loader: Any) -> Iterator[yaml.Node | None]:
+    """Composed one after the other; marks go on counting over all of them."""
+    while loader.check_node():
+        yield loader.get_node()
+
+
 def _refusal(event: yaml.Event, text: str) -> yaml.MarkedYAMLError:
     mark: Any = event.start_mark  # the stubs know a second Mark, of the C loader
     return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
@@ -186,23 +213,37 @@ class _Reader:
         self.open: set[int] = set()
 
     def read(self) -> Located | None:
+        """The one document; None: it could not be read."""
+        for node in self._nodes(lambda loader: iter((loader.get_single_node(),))):
+            return self._convert(node, "") if node is not None else Located(None, 1, 1)
+        return None
+
+    def read_all(self) -> list[Located]:
+        """Each document, until one cannot be read."""
+        nodes = self._nodes(_documents)
+        return [self._convert(node, "") for node in nodes if node is not None]
+
+    def _nodes(
+        self, compose: Callable[[Any], Iterator[yaml.Node | None]]
+    ) -> list[yaml.Node | None]:
+        """All at once, as what is converted is known by its node's id."""
+        found: list[yaml.Node | None] = []
         try:
-            node = self._compose()
+            self._compose(compose, found)
         except yaml.reader.ReaderError as error:
             line, column = _end(self.text[: error.position])
             text = f"sign U+{ord(self.text[error.position]):04X} is not text; is this a YAML file?"
             self._problem(line, column, text)
-            return None
         except yaml.MarkedYAMLError as error:
             self._syntax(error)
-            return None
-        return self._convert(node, "") if node is not None else Located(None, 1, 1)
+        return found
 
-    def _compose(self) -> yaml.Node | None:
+    def _compose(
+        self, compose: Callable[[Any], Iterator[yaml.Node | None]], found: list[yaml.Node | None]
+    ) -> None:
         loader = self.loader(self.text)
         try:
-            node: yaml.Node | None = loader.get_single_node()
-            return node
+            found.extend(compose(loader))
         except (ValueError, OverflowError) as error:
             # PyYAML lets these through: `"\UFFFFFFFF"`, `%YAML 1.<five thousand digits>`.
             raise yaml.MarkedYAMLError(

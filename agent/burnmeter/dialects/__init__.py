@@ -12,6 +12,8 @@ from typing import Final
 from burnmeter.dialects.parsing import base_of, parse
 from burnmeter.dialects.recognition import others, recognise, role_of
 from burnmeter.dialects.schema import Asks, Dialect, Hint, Mark, Measure, Role, Rule
+from burnmeter.dialects.series import series
+from burnmeter.slo_meanings import Series
 
 __all__ = [
     "INDICATORS",
@@ -28,6 +30,7 @@ __all__ = [
     "parse",
     "recognise",
     "role_of",
+    "series_known",
 ]
 
 INDICATORS: Final = {
@@ -66,3 +69,14 @@ def bounds_by_engine() -> dict[str, dict[str, tuple[float, ...]]]:
         for engine, dialect in load_all().items()
         if dialect.vantage != "probe"
     }
+
+
+@cache
+def series_known() -> Mapping[str, tuple[Series, ...]]:
+    """Name on a page -> what it is to each engine that has it, of those that objectives count."""
+    found: dict[str, list[Series]] = {}
+    for dialect in load_all().values():
+        if dialect.vantage != "probe":
+            for name, meaning in series(dialect, INDICATORS):
+                found.setdefault(name, []).append(meaning)
+    return {name: tuple(meanings) for name, meanings in found.items()}

@@ -6,7 +6,7 @@ import pytest
 
 from burnmeter.model import Objective
 from burnmeter.provision import reach
-from tests.alerts import objective
+from tests.rule_files import objective
 
 HOUR, DAY = 3600.0, 86400.0
 WORKBOOK = [

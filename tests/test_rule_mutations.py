@@ -13,11 +13,11 @@ import yaml
 
 from burnmeter.provision import rule_set
 from burnmeter.provision.rule_set import Wanted
-from tests import alerts, mutants
+from tests import mutants, rule_files
 from tests.mutants import Mutant
 
 STEP = 1 if os.environ.get("BURNMETER_ALL_MUTANTS") == "1" else 13
-FILES = rule_set.files([alerts.objective("errors")], Wanted())
+FILES = rule_set.files([rule_files.objective("errors")], Wanted())
 FLEET = list(islice(mutants.of(FILES["fleet.yaml"]), 0, None, STEP))
 ERRORS = list(islice(mutants.of(FILES["slo-errors.yaml"]), 0, None, STEP))
 CASES: dict[str, list[dict[str, Any]]] = {}
@@ -42,7 +42,7 @@ def is_found(mutant: Mutant, stem: str, folder: Path) -> bool:
     known = cases(stem)
     for place, case in enumerate(known):
         (folder / "case.yaml").write_text(yaml.safe_dump(case), "utf-8")
-        if alerts.failures([folder / "case.yaml"]):
+        if rule_files.failures([folder / "case.yaml"]):
             known.insert(0, known.pop(place))
             return True
     return False

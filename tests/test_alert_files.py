@@ -9,10 +9,10 @@ import yaml
 from burnmeter import catalog
 from burnmeter.provision import rule_set, runbooks
 from burnmeter.provision.rule_set import Wanted
-from tests import alerts
+from tests import rule_files
 from tests.parts import ROOT
 
-WRITTEN = rule_set.files(alerts.objectives(), Wanted())
+WRITTEN = rule_set.files(rule_files.objectives(), Wanted())
 RULES = sorted(name for name in WRITTEN if not name.startswith("tests/"))
 TESTS = sorted(name for name in WRITTEN if name.startswith("tests/"))
 OURS = re.compile(r"\bburnmeter_[a-z_]+")
@@ -25,7 +25,7 @@ def rules_of(name: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("name", sorted(WRITTEN))
 def test_a_file_is_as_it_would_be_written_now(name: str, accept: bool) -> None:
-    path = alerts.FOLDER / name
+    path = rule_files.FOLDER / name
     if accept:
         path.parent.mkdir(exist_ok=True)
         path.write_text(WRITTEN[name], "utf-8")
@@ -34,14 +34,14 @@ def test_a_file_is_as_it_would_be_written_now(name: str, accept: bool) -> None:
 
 
 def test_no_file_is_left_of_an_objective_that_is_gone() -> None:
-    there = {str(path.relative_to(alerts.FOLDER)) for path in alerts.FOLDER.rglob("*.yaml")}
+    there = {str(path.relative_to(rule_files.FOLDER)) for path in rule_files.FOLDER.rglob("*.yaml")}
 
     assert there == WRITTEN.keys() | {"slos.yaml"}
 
 
 def test_the_document_has_every_runbook_and_the_table_of_now(accept: bool) -> None:
-    path = alerts.FOLDER / "README.md"
-    now = alerts.readme(path.read_text("utf-8"))
+    path = rule_files.FOLDER / "README.md"
+    now = rule_files.readme(path.read_text("utf-8"))
     if accept:
         path.write_text(now, "utf-8")
 
@@ -50,14 +50,14 @@ def test_the_document_has_every_runbook_and_the_table_of_now(accept: bool) -> No
 
 @pytest.mark.parametrize("name", RULES)
 def test_promtool_finds_nothing_wrong(name: str) -> None:
-    ran = alerts.promtool("check", "rules", alerts.FOLDER / name)
+    ran = rule_files.promtool("check", "rules", rule_files.FOLDER / name)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("name", TESTS)
 def test_what_is_promised_holds(name: str) -> None:
-    assert alerts.failures([alerts.FOLDER / name]) == ""
+    assert rule_files.failures([rule_files.FOLDER / name]) == ""
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -72,7 +72,7 @@ def test_a_rule_reads_only_what_agents_export_or_rules_record(name: str) -> None
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_alert_says_what_how_urgent_and_where_to_read_on(name: str) -> None:
-    document = (alerts.FOLDER / "README.md").read_text("utf-8")
+    document = (rule_files.FOLDER / "README.md").read_text("utf-8")
     headings = {line[3:].lower() for line in document.splitlines() if line.startswith("## ")}
     found = [rule for rule in rules_of(name) if "alert" in rule]
 
@@ -99,7 +99,7 @@ def test_every_alert_of_a_fleet_is_tested_both_ways() -> None:
 @pytest.mark.parametrize("days", [28.0, 30.0])
 @pytest.mark.parametrize("percent", [99.9, 99.0, 95.0, 90.0])
 def test_other_promises_hold_as_well(percent: float, days: float, tmp_path: Path) -> None:
-    tests = alerts.write(tmp_path, alerts.objective("errors", percent=percent, days=days))
+    tests = rule_files.write(tmp_path, rule_files.objective("errors", percent=percent, days=days))
 
-    assert alerts.promtool("check", "rules", tmp_path / "slo-errors.yaml").returncode == 0
-    assert alerts.failures(tests) == ""
+    assert rule_files.promtool("check", "rules", tmp_path / "slo-errors.yaml").returncode == 0
+    assert rule_files.failures(tests) == ""

@@ -156,6 +156,9 @@ class TargetView:
     unknown_families: tuple[str, ...]
     body_bytes: int
     pid: int | None
+    is_down: bool = False
+    """Users are not served: it is dead, or was silent for two looks. Not up alone may only mean
+    that we cannot read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ ORDER: Final = words(
     __init__ units errors model snapshot located catalog histograms tree
     boards prices hardware xids model_facts
     config_rules config_slos config_targets config_probes config_owners config_prices
-    config_facts config pricing
+    config_facts config_alertmanagers config pricing
     dialects page choice names planning normalise growth meters gpu_watch owners
     attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
     pipeline frame recent usage signature bill views

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from burnmeter import (
+    config_alertmanagers,
     config_facts,
     config_owners,
     config_prices,
@@ -27,6 +28,7 @@ from burnmeter import (
     located,
 )
 from burnmeter import config_rules as rules
+from burnmeter.config_alertmanagers import Alertmanager
 from burnmeter.config_facts import StatedModel
 from burnmeter.config_owners import OwnerRule
 from burnmeter.config_prices import Prices
@@ -118,6 +120,8 @@ class Config:
     """How the GPUs are read."""
     objectives: tuple[Objective, ...] = config_slos.DEFAULTS
     """`slos` in the file: what is good enough. `slos: []` means nothing is asked."""
+    alertmanagers: tuple[Alertmanager, ...] = ()
+    """Who is told at once of dead, stalled and ill engines and of lost GPUs; nobody by default."""
     limits: Limits = Limits()
     """What the agent refuses to exceed; reaching one is counted and exported."""
     warnings: tuple[Problem, ...] = ()
@@ -195,6 +199,7 @@ def as_dict(config: Config) -> dict[str, Any]:
         "model_facts": {n: dataclasses.asdict(m) for n, m in config.model_facts.items()},
         "gpus": dataclasses.asdict(config.gpus),
         "slos": [_objective_as_dict(objective) for objective in config.objectives],
+        "alertmanagers": [dataclasses.asdict(one) for one in config.alertmanagers],
         "limits": dataclasses.asdict(config.limits),
     }
     return {key: _without_none(value) for key, value in known.items()}
@@ -269,6 +274,7 @@ def _config(report: Report, root: Located, bounds: Bounds, roles: Roles) -> Conf
         "model_facts": lambda node: config_facts.read_models(report, node),
         "gpus": lambda node: Gpus(**rules.section(report, node, "gpus", GPUS)),
         "slos": lambda node: config_slos.read_objectives(report, node),
+        "alertmanagers": lambda n: config_alertmanagers.read_alertmanagers(report, n),
         "limits": lambda node: Limits(**rules.section(report, node, "limits", LIMITS)),
     }
     values = rules.section(report, root, "", keys)

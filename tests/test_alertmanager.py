@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from burnmeter.export.alertmanager import Alertmanagers
 from burnmeter.export.alerts import NAMES
 from burnmeter.model import Failure
 from burnmeter.snapshot import AlertmanagerView, Snapshot
-from burnmeter.wiring import with_alerting
+from burnmeter.wiring import alertmanagers, with_alerting
 from tests import fakes_world, receivers, snapshots
 from tests.fakes_world import metrics
 from tests.parts import ROOT
@@ -95,6 +96,26 @@ def test_what_is_open_is_asked_once_by_our_label_and_node() -> None:
 
     asked = [one.path for one in am.came if one.method == "GET"]
     assert asked == ["/api/v2/alerts?filter=origin%3D%22agent%22&filter=node%3D%22gpu-node-07%22"]
+
+
+def test_a_stall_of_before_is_not_ended_by_an_agent_that_has_just_started() -> None:
+    labels = {"alertname": "BurnmeterEngineStalled", "origin": "agent", "node": "gpu-node-07"}
+    row = {"labels": {**labels, "target": "vllm-8000"}, "startsAt": "2023-11-15T09:00:00Z"}
+    young = replace(node(is_dead=False), started_timestamp_seconds=NOW - 79)
+    with Receiver(says(200, json.dumps([row]).encode())) as am:
+        settings = fakes_world.settings(
+            interval_seconds=5.0,
+            targets=(fakes_world.target(least_interval_seconds=30.0),),
+            alertmanagers=(Alertmanager(url=am.url),),
+        )
+        alerting = alertmanagers(settings)
+        first = after(alerting, young)
+        # 10 s to be stalled, 60 s for the slowest dialect, two looks.
+        later = after(alerting, replace(young, timestamp_seconds=NOW + 50.9))
+        settled = after(alerting, replace(young, timestamp_seconds=NOW + 51.0))
+        alerting.close()
+
+    assert (first.active, later.active, settled.active) == (1, 1, 0)
 
 
 def test_what_is_open_and_over_is_ended_by_the_first_message() -> None:
@@ -258,7 +279,7 @@ def test_without_its_token_nothing_is_sent() -> None:
 def test_one_that_hangs_is_no_hindrance_to_another() -> None:
     with Receiver(receivers.hangs) as slow, Receiver() as quick:
         terms = [Alertmanager(url=one.url, timeout_seconds=30.0) for one in (slow, quick)]
-        made = Alertmanagers(tuple(terms), page_url=None, authorise=lambda _: {})
+        made = Alertmanagers(tuple(terms), authorise=lambda _: {})
         made.tell(node())
         eventually(quick.posts)
         eventually(lambda: made.views()[1].is_up)

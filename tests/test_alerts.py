@@ -177,6 +177,28 @@ def test_only_a_look_that_tells_ends_an_engines_alert(
     assert is_over(labels, NOW - 60, node(target(**changes))) is expected
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        (DOWN, {}, True),
+        (STALLED, {}, False),
+        (ILL, {}, False),
+        (STALLED, DEAD, True),
+        (ILL, DEAD, True),
+        (STALLED, RESTING, True),
+    ],
+)
+def test_an_agent_that_has_just_started_does_not_know_yet_that_an_engine_moves(
+    name: str, changes: dict[str, Any], expected: bool
+) -> None:
+    """At a first look nothing can be seen to stand still, and the alert would end and come back."""
+    labels = {"alertname": name, "target": "vllm-8000"}
+    for age, known in ((79.0, expected), (80.0, True)):
+        seen = node(target(**changes), started_timestamp_seconds=NOW - age)
+
+        assert is_over(labels, NOW - 600, seen, 80.0) is known
+
+
 @pytest.mark.parametrize("name", [DOWN, STALLED, ILL, GPU_LOST, XID])
 def test_what_the_agent_does_not_see_is_over_after_an_hour(name: str) -> None:
     labels = {"alertname": name, "target": "gone"}

@@ -172,6 +172,8 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
     return settings, world
 
 
+LOOKS_TO_SETTLE: Final = 2.0
+"""The first of an engine shows what it holds, and one silence of a health page is none yet."""
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -184,8 +186,20 @@ def with_alerting(world: World, settings: Config) -> World:
 
 def alertmanagers(settings: Config) -> Alertmanagers:
     """Those of the config."""
-    page_url = _page_url(settings)
-    return Alertmanagers(settings.alertmanagers, page_url=page_url, authorise=_authorise)
+    return Alertmanagers(
+        settings.alertmanagers,
+        authorise=_authorise,
+        page_url=_page_url(settings),
+        settle_seconds=_settle_seconds(settings),
+    )
+
+
+def _settle_seconds(settings: Config) -> float:
+    """How long a new agent cannot know that an engine is neither stalled nor ill, at most."""
+    stale = max(dialect.stale_seconds for dialect in dialects.load_all().values())
+    rare = max((one.least_interval_seconds or 0.0 for one in settings.targets), default=0.0)
+    looks = LOOKS_TO_SETTLE * max(rare, settings.interval_seconds)
+    return settings.stalled_after_seconds + stale + looks
 
 
 def _page_url(settings: Config) -> str | None:

@@ -50,14 +50,16 @@ class Book:
         return sum(1 for one in self.entries.values() if one.ended_timestamp_seconds is None)
 
 
-def turned(book: Book, snapshot: Snapshot, terms: Alertmanager) -> Book:
-    """The book after one more Snapshot."""
+def turned(
+    book: Book, snapshot: Snapshot, terms: Alertmanager, settle_seconds: float = 0.0
+) -> Book:
+    """The book after one more Snapshot. `settle_seconds`: see alerts.is_over."""
     now = snapshot.timestamp_seconds
     firing = {alerts.identity(alert.labels): alert for alert in alerts.firing(snapshot)}
     entries: dict[Identity, Entry] = {}
     for key, entry in book.entries.items():
         if key not in firing:
-            kept = _ended(entry, snapshot)
+            kept = _ended(entry, snapshot, settle_seconds)
             over = kept.ended_timestamp_seconds
             if (
                 over is None
@@ -74,12 +76,12 @@ def _is_repeated(over: float, now: float, terms: Alertmanager) -> bool:
     return now - over <= terms.resolved_seconds
 
 
-def _ended(entry: Entry, snapshot: Snapshot) -> Entry:
+def _ended(entry: Entry, snapshot: Snapshot, settle_seconds: float) -> Entry:
     """One that does not fire now: over, or not known to be."""
     began = entry.began_timestamp_seconds
     if entry.ended_timestamp_seconds is not None:
         return entry
-    if not alerts.is_over(entry.labels, began, snapshot):
+    if not alerts.is_over(entry.labels, began, snapshot, settle_seconds):
         return entry
     # One that is over before it began would be refused: clocks may be set back.
     over = max(snapshot.timestamp_seconds, began)

@@ -48,9 +48,17 @@ class Alertmanagers:
     """All of the config's. `tell` returns at once, whatever they do."""
 
     def __init__(
-        self, found: tuple[Alertmanager, ...], *, page_url: str | None, authorise: Authorise
+        self,
+        found: tuple[Alertmanager, ...],
+        *,
+        authorise: Authorise,
+        page_url: str | None = None,
+        settle_seconds: float = 0.0,
     ) -> None:
-        self._senders = [Sender(one, page_url=page_url, authorise=authorise) for one in found]
+        self._senders = [
+            Sender(one, authorise=authorise, page_url=page_url, settle_seconds=settle_seconds)
+            for one in found
+        ]
 
     def tell(self, snapshot: Snapshot) -> None:
         """Leave a Snapshot for all of them."""
@@ -74,8 +82,16 @@ class Alertmanagers:
 class Sender:
     """One Alertmanager: its book, its thread, and a place for one Snapshot."""
 
-    def __init__(self, terms: Alertmanager, *, page_url: str | None, authorise: Authorise) -> None:
+    def __init__(
+        self,
+        terms: Alertmanager,
+        *,
+        authorise: Authorise,
+        page_url: str | None,
+        settle_seconds: float,
+    ) -> None:
         self._terms = terms
+        self._settle_seconds = settle_seconds
         self._page_url = terms.page_url or page_url
         self._authorise = authorise
         self._tls = ssl.create_default_context() if terms.url.startswith("https:") else None
@@ -140,7 +156,7 @@ class Sender:
         now, interval, terms = snapshot.timestamp_seconds, snapshot.interval_seconds, self._terms
         if not self._has_adopted:
             self._adopt(snapshot.node)
-        self._book = alert_book.turned(self._book, snapshot, terms)
+        self._book = alert_book.turned(self._book, snapshot, terms, self._settle_seconds)
         sent = alert_book.due(self._book, now, interval, terms)
         view = replace(self._view, active=self._book.active)
         last = self._reached_timestamp_seconds

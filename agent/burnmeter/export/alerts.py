@@ -56,13 +56,25 @@ def firing(snapshot: Snapshot) -> tuple[Alert, ...]:
     return (*found, *(alert for view in snapshot.gpus for alert in _of_gpu(view, snapshot)))
 
 
-def is_over(labels: Mapping[str, str], since_timestamp_seconds: float, snapshot: Snapshot) -> bool:
-    """Whether an alert that is not firing now is known to be over."""
+def is_over(
+    labels: Mapping[str, str],
+    since_timestamp_seconds: float,
+    snapshot: Snapshot,
+    settle_seconds: float = 0.0,
+) -> bool:
+    """Whether an alert that is not firing now is known to be over.
+
+    `settle_seconds`: how long a new agent must look before it knows that an engine moves and is
+    well; until then it has not seen that it does not.
+    """
     name, subject, code = identity(labels)
     is_old = snapshot.timestamp_seconds - since_timestamp_seconds >= ABSENT_SECONDS
     if name in (DOWN, STALLED, ILL):
         view = next((one for one in snapshot.targets if one.target == subject), None)
-        return is_old if view is None else _target_is_over(name, view)
+        if view is None:
+            return is_old
+        age = snapshot.timestamp_seconds - snapshot.started_timestamp_seconds
+        return _target_is_over(name, view, is_settled=age >= settle_seconds)
     gpu = next((one for one in snapshot.gpus if one.gpu.uuid == subject), None)
     if name == GPU_LOST:
         return is_old if gpu is None else gpu.is_up is True
@@ -71,11 +83,15 @@ def is_over(labels: Mapping[str, str], since_timestamp_seconds: float, snapshot:
     return is_known or is_old
 
 
-def _target_is_over(name: str, view: TargetView) -> bool:
-    if view.is_up or verdict.target_state(view) == "resting":
-        is_unknown = name == STALLED and view.is_up and view.is_stalled is None
-        return not is_unknown
-    return name != DOWN and view.is_down  # The next alert says it.
+def _target_is_over(name: str, view: TargetView, *, is_settled: bool) -> bool:
+    if verdict.target_state(view) == "resting":
+        return True
+    if name == DOWN:
+        return view.is_up
+    if view.is_down:  # The next alert says it.
+        return True
+    is_unknown = name == STALLED and view.is_stalled is None
+    return view.is_up and is_settled and not is_unknown
 
 
 # --- engines -------------------------------------------------------------------------------------

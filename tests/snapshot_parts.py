@@ -10,6 +10,7 @@ from typing import Any
 
 from burnmeter.model import Burn, Figure, Gpu, GpuProcess, Objective, Share, Tally, WindowBurn
 from burnmeter.snapshot import (
+    AlertmanagerView,
     Event,
     Factor,
     GpuView,
@@ -266,6 +267,14 @@ def source(name: str = "gpus", **changes: Any) -> SourceView:
     """A source that answers."""
     value = SourceView(
         source=name, is_up=True, failure=None, duration_seconds=0.011, age_seconds=0.2
+    )
+    return replace(value, **changes)
+
+
+def alertmanager(**changes: Any) -> AlertmanagerView:
+    """One that takes what it is sent."""
+    value = AlertmanagerView(
+        url="http://alertmanager:9093", is_up=True, failure=None, active=1, sent=12, failed=2
     )
     return replace(value, **changes)
 

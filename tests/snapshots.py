@@ -27,6 +27,7 @@ from tests.snapshot_parts import (
     MISTRAL,
     NOW,
     QWEN,
+    alertmanager,
     burn,
     event,
     gpu,
@@ -295,6 +296,7 @@ def _dead_target() -> TargetView:
         model=None,
         engine_model=None,
         failure=Failure("refused", "connection refused by 127.0.0.1:8002"),
+        is_down=True,
         age_seconds=418.0,
         restarts=2,
     )
@@ -327,6 +329,7 @@ def burning(**changes: Any) -> Snapshot:
             event(120, "throttled", "gpu 3", "clocks are held down: hardware thermal", LLAMA),
             event(95, "burning", LLAMA, "TTFT below 1 s, page", LLAMA),
         ),
+        alertmanagers=(alertmanager(),),
     )
     return replace(value, **changes)
 
@@ -422,6 +425,7 @@ def hostile() -> Snapshot:
         gauges={Key("kv_cache_used_ratio", counted): float("inf")},
         events=(event(1, text, text, text),),
         health=replace(HEALTH, limits_reached={text: 3}),
+        alertmanagers=(alertmanager(url=text, is_up=False, failure=Failure("http", text)),),
     )
 
 

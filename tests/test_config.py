@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from burnmeter import config
 from burnmeter.config import Config, as_dict, load, parse
+from burnmeter.config_alertmanagers import Alertmanager
 from burnmeter.config_facts import StatedModel
 from burnmeter.config_owners import OwnerRule
 from burnmeter.config_prices import LabelPrice, Owned, TokenPrices
@@ -433,6 +434,7 @@ def test_the_reference_has_every_key_with_its_default() -> None:
                 ("prices.owned.*", Owned),
                 ("prices.tokens.*", TokenPrices),
                 ("model_facts.*", StatedModel),
+                ("alertmanagers[]", Alertmanager),
             )
         },
     }
@@ -455,7 +457,7 @@ def test_the_example_in_the_reference_has_no_problem_and_every_key() -> None:
     "kind",
     [
         *(Config, config.Discovery, config.Gpus, config.Limits, Probe, OwnerRule, StatedModel),
-        *(config.Prices, LabelPrice, Owned, TokenPrices),
+        *(config.Prices, LabelPrice, Owned, TokenPrices, Alertmanager),
     ],
 )
 def test_each_key_is_explained_in_the_code_and_in_the_same_words_in_the_reference(

@@ -21,7 +21,7 @@ from burnmeter.snapshot import Signature, Snapshot
 from tests import snapshots
 from tests.fakes_world import agent
 from tests.parts import program
-from tests.snapshot_parts import model, signature, target
+from tests.snapshot_parts import alertmanager, model, signature, target
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.prom"
 CATALOGUE = catalog.metrics()
@@ -200,6 +200,16 @@ def test_large_counts_lose_no_unit() -> None:
 )
 def test_windows_are_written_as_prometheus_writes_them(seconds: float, written: str) -> None:
     assert prometheus.duration(seconds) == written
+
+
+def test_an_alertmanager_that_was_sent_nothing_yet_is_neither_up_nor_down() -> None:
+    quiet = alertmanager(is_up=None, active=0, sent=0, failed=0)
+    failed = alertmanager(url="http://b", is_up=False, failure=Failure("timeout", "slow"))
+    snapshot = snapshots.empty(alertmanagers=(quiet, failed))
+
+    assert found(snapshot, "burnmeter_alertmanager_up") == [0.0]
+    assert found(snapshot, "burnmeter_alerts_active") == [0.0, 1.0]
+    assert found(snapshot, "burnmeter_alerts_failed_total", url="http://b") == [2.0]
 
 
 def test_a_target_that_rests_is_neither_up_nor_down() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from burnmeter.model import Failure
 from burnmeter.telling import tell
-from tests.snapshot_parts import event, source
+from tests.snapshot_parts import alertmanager, event, source
 from tests.snapshots import empty
 
 STILL = "availability: 100 % of the last 5 min were bad"
@@ -62,3 +62,24 @@ def test_another_reason_of_the_same_failure_is_news_and_how_long_already_is_none
 
 def test_a_few_are_all_named(caplog: pytest.LogCaptureFixture) -> None:
     assert told(caplog, ["a", "b", "c"]) == [f"WARNING a, b, c: burning: {STILL}"]
+
+
+# --- Alertmanagers -------------------------------------------------------------------------------
+
+
+def test_an_alertmanager_is_told_of_once_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "burnmeter")
+    silent = alertmanager(is_up=None)
+    slow = alertmanager(is_up=False, failure=Failure("timeout", "http://am did not answer"))
+    wrong = alertmanager(is_up=False, failure=Failure("http", "http://am answered HTTP 500"))
+    up = alertmanager()
+    seen = [empty(alertmanagers=(view,)) for view in (silent, slow, slow, wrong, up, up, slow)]
+    for before, now in pairwise((None, *seen)):
+        tell(before, now)
+
+    assert [f"{record.levelname} {record.getMessage()}" for record in caplog.records] == [
+        "WARNING alerts are not taken: http://am did not answer",
+        "WARNING alerts are not taken: http://am answered HTTP 500",
+        "INFO alerts are taken by http://alertmanager:9093",
+        "WARNING alerts are not taken: http://am did not answer",
+    ]

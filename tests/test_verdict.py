@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from burnmeter.export.verdict import attention, counts, verdict
+from burnmeter.export.verdict import Attention, attention, counts, verdict
 from burnmeter.model import Burn, Failure
 from burnmeter.snapshot import GpuView, ModelView
 from tests import snapshots
-from tests.snapshot_parts import LLAMA, NOW, burn, gpu, held, model, objective
+from tests.snapshot_parts import LLAMA, NOW, alertmanager, burn, gpu, held, model, objective
 
 GATEWAY_DOWN = "gateway gw is down: it is refused; the engines behind it answer"
 
@@ -144,3 +144,12 @@ def test_a_gpu_of_whose_engine_nothing_is_known_is_not_called_unattributed() -> 
     told = counts(snapshots.empty(gpus=gpus)).gpus
 
     assert told == "1 busy, 1 not known to be busy or idle, 1 unattributed"
+
+
+def test_alerts_that_nobody_takes_need_somebody() -> None:
+    failed = alertmanager(is_up=False, failure=Failure("timeout", "http://am did not answer"))
+    told = snapshots.empty(alertmanagers=(alertmanager(url="http://b"), failed))
+
+    assert attention(told) == [
+        Attention("look", "alerts", "are not taken: http://am did not answer", "agent")
+    ]

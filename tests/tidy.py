@@ -31,7 +31,7 @@ ORDER: Final = words(
     config_rules config_slos slo_queries slo_meanings
     config_queries config_sloth config_openslo config_slo_files
     config_targets config_probes config_owners config_prices
-    config_facts config pricing
+    config_facts config_alertmanagers config pricing
     dialects page choice names planning normalise growth meters gpu_watch owners
     attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
     pipeline frame recent usage signature bill views

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from burnmeter import (
+    config_alertmanagers,
     config_facts,
     config_owners,
     config_prices,
@@ -28,6 +29,7 @@ from burnmeter import (
     located,
 )
 from burnmeter import config_rules as rules
+from burnmeter.config_alertmanagers import Alertmanager
 from burnmeter.config_facts import StatedModel
 from burnmeter.config_owners import OwnerRule
 from burnmeter.config_prices import Prices
@@ -122,6 +124,8 @@ class Config:
     """How the GPUs are read."""
     objectives: tuple[Objective, ...] = config_slos.DEFAULTS
     """`slos` in the file: what is good enough. `slos: []` means nothing is asked."""
+    alertmanagers: tuple[Alertmanager, ...] = ()
+    """Who is told at once of dead, stalled and ill engines and of lost GPUs; nobody by default."""
     limits: Limits = Limits()
     """What the agent refuses to exceed; reaching one is counted and exported."""
     warnings: tuple[Problem, ...] = ()
@@ -223,6 +227,7 @@ def as_dict(config: Config) -> dict[str, Any]:
         "model_facts": {n: dataclasses.asdict(m) for n, m in config.model_facts.items()},
         "gpus": dataclasses.asdict(config.gpus),
         "slos": [_objective_as_dict(objective) for objective in config.objectives],
+        "alertmanagers": [dataclasses.asdict(one) for one in config.alertmanagers],
         "limits": dataclasses.asdict(config.limits),
     }
     return {key: _without_none(value) for key, value in known.items()}
@@ -300,6 +305,7 @@ def _config(report: Report, root: Located, engines: Engines, find: Finder) -> Co
         "gpus": lambda node: Gpus(**rules.section(report, node, "gpus", GPUS)),
         "slos": lambda node: config_slos.read_objectives(report, node, taken),
         "slo_files": lambda node: config_slo_files.read_names(report, node),
+        "alertmanagers": lambda n: config_alertmanagers.read_alertmanagers(report, n),
         "limits": lambda node: Limits(**rules.section(report, node, "limits", LIMITS)),
     }
     values = rules.section(report, root, "", keys)

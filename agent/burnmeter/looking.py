@@ -25,7 +25,7 @@ from burnmeter.sources.engine_processes import engine_processes
 from burnmeter.sources.plain import from_plain
 from burnmeter.sources.probe import target_of
 from burnmeter.sources.tokens import authorisation
-from burnmeter.wiring import read_url, real_world
+from burnmeter.wiring import alertmanagers, read_url, real_world
 
 READS_TO_START: Final = 6
 """GPUs without persistence mode take some seconds each to initialise; a person waits that long."""
@@ -33,7 +33,7 @@ ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def look_once(settings: Config) -> Glance:
-    """One look at everything, for `doctor`; it sends no probe."""
+    """One look at everything, for `doctor`; it sends no probe and no alert."""
     quiet = replace(settings, probes=())
     world = real_world(quiet, is_one_look=True)
     gpus = _patient(world.gpus) if world.gpus else None
@@ -50,7 +50,7 @@ def look_once(settings: Config) -> Glance:
         gpus=gpus,
         processes=processes if settings.discovery.processes else None,
         engines=engine_processes(processes.processes, hints) if processes else (),
-        snapshot=snapshot,
+        snapshot=replace(snapshot, alertmanagers=alertmanagers(settings).ask()),
         probes=settings.probes,
         keyless=_keyless(settings),
         library=models or Library(),

@@ -35,7 +35,7 @@ from burnmeter.model import (
 from burnmeter.model_facts.known import Library, LibraryReading
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State, tick
-from burnmeter.snapshot import Health, Snapshot, SourceView
+from burnmeter.snapshot import AlertmanagerView, Health, Snapshot, SourceView
 from burnmeter.sources.own import OwnCost
 from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.recording import RawTick
@@ -69,6 +69,14 @@ class Pages(Protocol):
     def close(self) -> None: ...
 
 
+class Alerting(Protocol):
+    """Told of each Snapshot, so that it can tell others at once. Never waits for them."""
+
+    def tell(self, snapshot: Snapshot) -> None: ...
+    def views(self) -> tuple[AlertmanagerView, ...]: ...
+    def close(self) -> None: ...
+
+
 class OwnCosts(Protocol):
     """What the agent itself costs."""
 
@@ -98,6 +106,8 @@ class World:
     """Whether a process is still there: cheap, and asked between two looks at all of them."""
     witness: Callable[[RawTick], object] = lambda _: None
     """Told of every tick what the sources brought, before anything is made of it."""
+    alerting: Alerting | None = None
+    """Who tells Alertmanagers; None: nobody does."""
     is_simulated: bool = False
     gpu_wait_ratio: float = GPU_WAIT_RATIO
     files_wait_seconds: float = FILES_WAIT_SECONDS
@@ -194,18 +204,22 @@ class Agent:
             health=self._health(readings.gpus),
             models=models,
         )
+        if self.world.alerting is not None:
+            snapshot = replace(snapshot, alertmanagers=self.world.alerting.views())
         self._state, self._frame = frame.state, frame
         for held in (self._memories, self._asked_seconds):
             for name in held.keys() - state.watched.keys():
                 del held[name]
         self.outlet = render(snapshot, prometheus.render(snapshot))
+        if self.world.alerting is not None:
+            self.world.alerting.tell(snapshot)
         self._tick_seconds = self.world.monotonic() - began
         return snapshot
 
     def close(self) -> None:
         """Let go of every source; waits for none."""
         sources = (self._gpus, self._processes, self._prices, self._models, self.world.pages)
-        for source in sources:
+        for source in (*sources, self.world.alerting):
             if source is not None:
                 source.close()
 

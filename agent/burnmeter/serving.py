@@ -16,7 +16,7 @@ from typing import Final
 
 import click
 
-from burnmeter import __version__, reports
+from burnmeter import __version__, reports, wiring
 from burnmeter.config import Config
 from burnmeter.export.server import Limits, Server
 from burnmeter.export.web import application
@@ -34,7 +34,7 @@ LAST_TICK_SECONDS: Final = 0.5
 def serve(settings: Config, world: World) -> None:
     """Tick and answer until a signal says to stop."""
     stop, orders = threading.Event(), told_to_stop()
-    agent = Agent(settings, world)
+    agent = Agent(settings, wiring.with_alerting(world, settings))
     ticks = threading.Thread(target=agent.run, args=(stop,), name="ticks", daemon=True)
     app = application(lambda: agent.outlet, clock=world.wall_clock)
     limits = Limits(waiting_connections=settings.limits.clients)

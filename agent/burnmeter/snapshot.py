@@ -156,6 +156,9 @@ class TargetView:
     unknown_families: tuple[str, ...]
     body_bytes: int
     pid: int | None
+    is_down: bool = False
+    """Users are not served: it is dead, or was silent for two looks. Not up alone may only mean
+    that we cannot read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +229,22 @@ class SourceView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerView:
+    """One Alertmanager that is told what needs somebody at once."""
+
+    url: str
+    is_up: bool | None
+    """It took what it was last sent. None: nothing was sent yet."""
+    failure: Failure | None
+    active: int
+    """Alerts that it is to hold open now."""
+    sent: int
+    """Alerts that it took, each time that it was told one."""
+    failed: int
+    """Alerts that it did not take, each time; all are told again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """The agent's own cost."""
 
@@ -268,3 +287,4 @@ class Snapshot:
     gauges: Mapping[Key, float]
     events: tuple[Event, ...]
     health: Health
+    alertmanagers: tuple[AlertmanagerView, ...] = ()

@@ -10,7 +10,7 @@ from typing import Final
 from burnmeter import names
 from burnmeter.model import Failure
 from burnmeter.names import OVERFLOW
-from burnmeter.snapshot import Snapshot
+from burnmeter.snapshot import AlertmanagerView, Snapshot
 
 log = logging.getLogger("burnmeter")
 
@@ -50,9 +50,23 @@ def tell(before: Snapshot | None, now: Snapshot) -> None:
             _say(logging.WARNING, f"{view.source}: {view.failure.message}")
         elif view.failure is None and old is not None:
             log.info("%s: answers again", view.source)
+    _tell_of_alertmanagers(before.alertmanagers if before else (), now.alertmanagers)
     for name in now.health.limits_reached.keys() - (before.health.limits_reached if before else ()):
         where, what = PLACES.get(name, f"limits.{name}"), BEYOND.get(name, "is not read")
         log.warning("the limit `%s` was reached; what is beyond it %s", where, what)
+
+
+def _tell_of_alertmanagers(
+    before: tuple[AlertmanagerView, ...], now: tuple[AlertmanagerView, ...]
+) -> None:
+    was = {view.url: view for view in before}
+    for view in now:
+        old = was.get(view.url)
+        failed = old.failure if old is not None else None
+        if view.failure is not None and (failed is None or _shape(failed) != _shape(view.failure)):
+            _say(logging.WARNING, f"alerts are not taken: {view.failure.message}")
+        elif view.is_up and (old is None or old.is_up is not True):
+            log.info("alerts are taken by %s", view.url)
 
 
 def _shape(failure: Failure) -> tuple[str, str]:

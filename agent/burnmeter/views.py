@@ -277,6 +277,7 @@ def target_view(one: Watched, at_seconds: float) -> TargetView:
         unknown_families=one.page.unknown_families if one.page else (),
         body_bytes=one.body_bytes,
         pid=one.target.pid,
+        is_down=one.is_down,
     )
 
 

@@ -13,16 +13,19 @@ from urllib.parse import urlsplit
 
 from burnmeter import dialects
 from burnmeter.config import Config
+from burnmeter.config_alertmanagers import Alertmanager
 from burnmeter.config_targets import bare_url
 from burnmeter.dialects import Asks
 from burnmeter.errors import PageError
+from burnmeter.export.alertmanager import Alertmanagers
 from burnmeter.loop import Agent, World
-from burnmeter.model import About, Launch, Process, Target
+from burnmeter.model import About, Failure, Launch, Process, Target
 from burnmeter.page import read_page
 from burnmeter.planning import dialect_of
 from burnmeter.simulate.fleet import TOKEN_PRICES
 from burnmeter.simulate.node import SimulatedModels, SimulatedNode
 from burnmeter.snapshot import Snapshot
+from burnmeter.sources.answers import Refusal
 from burnmeter.sources.engines import EngineReader, ReaderPool
 from burnmeter.sources.launches import Matcher, launches, with_parts
 from burnmeter.sources.model_files import ModelFiles
@@ -40,6 +43,7 @@ from burnmeter.sources.processes import (
 from burnmeter.sources.recording import Header, Recorder
 from burnmeter.sources.replay import Replay
 from burnmeter.sources.scrub import Scrubber
+from burnmeter.sources.tokens import bearer
 
 log = logging.getLogger("burnmeter")
 
@@ -166,6 +170,51 @@ def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
     prices = replace(settings.prices, tokens={**TOKEN_PRICES, **settings.prices.tokens})
     settings = replace(settings, interval_seconds=interval, limits=limits, prices=prices)
     return settings, world
+
+
+LOOKS_TO_SETTLE: Final = 2.0
+"""The first of an engine shows what it holds, and one silence of a health page is none yet."""
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def with_alerting(world: World, settings: Config) -> World:
+    """The same World, with the config's Alertmanagers told. What is not real wakes nobody."""
+    if not settings.alertmanagers or world.is_simulated:
+        return world
+    return replace(world, alerting=alertmanagers(settings))
+
+
+def alertmanagers(settings: Config) -> Alertmanagers:
+    """Those of the config."""
+    return Alertmanagers(
+        settings.alertmanagers,
+        authorise=_authorise,
+        page_url=_page_url(settings),
+        settle_seconds=_settle_seconds(settings),
+    )
+
+
+def _settle_seconds(settings: Config) -> float:
+    """How long a new agent cannot know that an engine is neither stalled nor ill, at most."""
+    stale = max(dialect.stale_seconds for dialect in dialects.load_all().values())
+    rare = max((one.least_interval_seconds or 0.0 for one in settings.targets), default=0.0)
+    looks = LOOKS_TO_SETTLE * max(rare, settings.interval_seconds)
+    return settings.stalled_after_seconds + stale + looks
+
+
+def _page_url(settings: Config) -> str | None:
+    """Where people may find the live page; None: on a port that only the system knows."""
+    host, port = settings.listen_host, settings.listen_port
+    if host not in LOCAL_HOSTS:
+        host = settings.node
+    return None if port == 0 else f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _authorise(terms: Alertmanager) -> Mapping[str, str] | Failure:
+    try:
+        return bearer(f"`{terms.url}`", terms.token_file, terms.token_environment)
+    except Refusal as error:
+        return error.failure
 
 
 def recorder(

@@ -12,6 +12,7 @@ def findings(glance: Glance) -> tuple[Finding, ...]:
     return (
         *machine.gpus(glance.gpus),
         *machine.processes(glance.processes, glance.gpus),
+        *machine.alertmanagers(glance.snapshot.alertmanagers),
         *engines.targets(glance),
         *engines.roles(glance),
         *engines.probes(glance),

@@ -1,10 +1,11 @@
-"""What this machine lets us see: its GPUs and its processes. Pure."""
+"""What this machine lets us see, its GPUs and its processes; and whom it can tell. Pure."""
 
 from collections.abc import Mapping, Sequence
 
 from burnmeter import xids
 from burnmeter.doctor.finding import Finding
 from burnmeter.model import Gpu, GpuReading, Process, ProcessReading
+from burnmeter.snapshot import AlertmanagerView
 
 
 def gpus(reading: GpuReading | None) -> list[Finding]:
@@ -107,3 +108,13 @@ def processes(reading: ProcessReading | None, gpus: GpuReading | None) -> list[F
 def _strangers(table: Mapping[int, Process], gpus: GpuReading | None) -> set[int]:
     held = {p.pid for gpu in (gpus.gpus if gpus else ()) for p in gpu.processes or ()}
     return held - table.keys()
+
+
+def alertmanagers(views: Sequence[AlertmanagerView]) -> list[Finding]:
+    """Whether each would take an alert."""
+    return [
+        Finding(state="wrong", subject="alerts", text=view.failure.message)
+        if view.failure is not None
+        else Finding(state="ok", subject="alerts", text=f"{view.url} takes them")
+        for view in views
+    ]

@@ -18,7 +18,15 @@ from prometheus_client.registry import Collector
 
 from burnmeter import catalog
 from burnmeter.model import Burn, GpuInstance, Histogram
-from burnmeter.snapshot import GpuView, Signature, Snapshot, SourceView, TargetView, XidView
+from burnmeter.snapshot import (
+    AlertmanagerView,
+    GpuView,
+    Signature,
+    Snapshot,
+    SourceView,
+    TargetView,
+    XidView,
+)
 
 Labels = Mapping[str, str]
 Row = tuple[str, Labels, float | Histogram | None]
@@ -90,6 +98,8 @@ def rows(snapshot: Snapshot) -> Iterator[Row]:
     yield from _money(snapshot)
     for source in snapshot.sources:
         yield from _source(source)
+    for told in snapshot.alertmanagers:
+        yield from _alertmanager(told)
     yield from _agent(snapshot)
 
 
@@ -249,6 +259,14 @@ def _source(view: SourceView) -> Iterator[Row]:
     yield "burnmeter_source_up", {"source": view.source, "kind": kind}, float(view.is_up)
     yield "burnmeter_source_duration_seconds", {"source": view.source}, view.duration_seconds
     yield "burnmeter_source_age_seconds", {"source": view.source}, view.age_seconds
+
+
+def _alertmanager(view: AlertmanagerView) -> Iterator[Row]:
+    who = {"url": view.url}
+    yield "burnmeter_alertmanager_up", who, None if view.is_up is None else float(view.is_up)
+    yield "burnmeter_alerts_active", who, float(view.active)
+    yield "burnmeter_alerts_sent_total", who, float(view.sent)
+    yield "burnmeter_alerts_failed_total", who, float(view.failed)
 
 
 def _agent(snapshot: Snapshot) -> Iterator[Row]:

@@ -138,6 +138,9 @@ def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
             text = "is not believed: its page stands still while its GPUs work"
             yield Attention("look", view.target, text, "targets")
     yield from _failing_gpus(snapshot)
+    for told in snapshot.alertmanagers:
+        if told.failure is not None:
+            yield Attention("look", "alerts", f"are not taken: {failure(told.failure)}", "agent")
     for source in snapshot.sources:
         if source.failure is not None and source.failure.kind != "disabled":
             text = f"cannot be read: {failure(source.failure)}"

@@ -1,4 +1,4 @@
-"""What the agent answers over HTTP: the live page, /metrics, JSON and two health checks.
+"""What the agent answers over HTTP: the live page, /metrics, JSON, verdicts, two health checks.
 
 A WSGI application over the last Outlet; it never waits for a source or for the loop. It is not the
 server (server.py) and writes no markup (live.py). The page and the JSON are made when somebody
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from burnmeter.export import live, snapshot_json
+from burnmeter.export import live, snapshot_json, verdict_json
 from burnmeter.export.words import span
 from burnmeter.snapshot import Snapshot
 
@@ -23,6 +23,7 @@ ROUTES: Final = {
     "/": "the live page",
     "/metrics": "metrics in the Prometheus text format",
     "/api/v1/snapshot": "everything that is known now, as JSON",
+    verdict_json.PATH: "every model with its state; of one: /api/v1/verdict/<model>",
     "/healthz": "200 while readings are recent, else 503",
     "/readyz": "200 after the first reading, else 503",
     "/style.css": "the live page's style",
@@ -84,7 +85,7 @@ def application(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO") or "/", environ["REQUEST_METHOD"]
-        made = site.answer(path, method)
+        made = site.answer(path, method, environ.get("QUERY_STRING", ""))
         body, headers = site.encoded(path, made, environ.get("HTTP_ACCEPT_ENCODING", ""))
         start_response(made.status, headers)
         return [] if method == "HEAD" else [body]
@@ -102,8 +103,8 @@ class _Site:
         self._compressed: dict[str, tuple[bytes, bytes]] = {}
         self._drawing = threading.Lock()
 
-    def answer(self, path: str, method: str) -> Answer:
-        if path not in ROUTES:
+    def answer(self, path: str, method: str, query: str) -> Answer:
+        if path not in ROUTES and not verdict_json.is_route(path):
             return _plain("404 Not Found", f"There is nothing at this address.\n\n{_listing()}")
         if method not in ("GET", "HEAD"):
             text = f"Nothing here can be changed: only GET and HEAD.\n\n{_listing()}"
@@ -111,6 +112,8 @@ class _Site:
         if path in _STATIC:
             return _STATIC[path]
         outlet = self._latest()
+        if verdict_json.is_route(path):
+            return self._verdict(path, query, outlet)
         if path == "/healthz":
             return self._health(outlet)
         if outlet is None:
@@ -125,6 +128,15 @@ class _Site:
             content_type, body = _TYPES[path], _body(path, outlet)
             stamp = outlet.snapshot.timestamp_seconds
             return Answer("200 OK", content_type, body, timestamp_seconds=stamp)
+
+    def _verdict(self, path: str, query: str, outlet: Outlet | None) -> Answer:
+        snapshot = outlet.snapshot if outlet is not None else None
+        said = verdict_json.answer(path, query, snapshot, self._clock())
+        extra = ((verdict_json.STATE_HEADER, said.state),) if said.state is not None else ()
+        stamp = said.timestamp_seconds
+        return Answer(
+            said.status, verdict_json.TYPE, said.body, timestamp_seconds=stamp, extra=extra
+        )
 
     def _too_early(self, path: str) -> Answer:
         status = "503 Service Unavailable"
@@ -154,7 +166,9 @@ class _Site:
             headers.append(("Last-Modified", formatdate(made.timestamp_seconds, usegmt=True)))
         headers += [*_SAFETY, *made.extra, ("Vary", "Accept-Encoding")]
         body = made.body
-        if len(body) >= _GZIP_FROM_BYTES and _takes_gzip(accepted):
+        # Packed bodies are kept by path, and of verdicts there are as many paths as askers like.
+        is_kept = path in ROUTES and len(body) >= _GZIP_FROM_BYTES
+        if is_kept and _takes_gzip(accepted):
             body = self._gzip(path, body)
             headers.append(("Content-Encoding", "gzip"))
         return body, [*headers, ("Content-Length", str(len(body)))]

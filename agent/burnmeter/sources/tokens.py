@@ -18,18 +18,23 @@ TOKEN_LETTERS: Final = frozenset(string.ascii_letters + string.digits + string.p
 def authorisation(target: Target) -> dict[str, str]:
     """Empty if the target needs no token. Raises Refusal if it leads to none."""
     who = f"{'probe' if target.origin == 'probe' else 'target'} `{target.name}`"
-    if target.token_file is not None:
+    return bearer(who, target.token_file, target.token_environment)
+
+
+def bearer(who: str, token_file: str | None, token_environment: str | None) -> dict[str, str]:
+    """The header with the token that these lead to. `who` it is for, in messages."""
+    if token_file is not None:
         source = f"`token_file` of {who}"
         try:
-            with open(target.token_file, "rb") as file:
+            with open(token_file, "rb") as file:
                 token = file.read(TOKEN_BYTES).decode("ascii", "replace").strip()
         except PermissionError:
             raise Refusal("no_permission", f"{source} may not be read by us") from None
         except OSError as error:
             raise Refusal("gone", f"{source} cannot be read: {error.strerror}") from None
-    elif target.token_environment is not None:
+    elif token_environment is not None:
         source = f"`token_environment` of {who}"
-        token = os.environ.get(target.token_environment, "").strip()
+        token = os.environ.get(token_environment, "").strip()
     else:
         return {}
     if not token:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from burnmeter import __version__, config, dialects, looking, reports, wiring
+from burnmeter import __version__, config, dialects, looking, provisioning, reports, wiring
 from burnmeter.command_line import (
     CONFIG,
     CONFIG_PATH,
@@ -421,3 +421,6 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     if not as_json_text:
         click.echo(f"\n{terminal.snapshot(last)}", nl=False)
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
+
+
+main.add_command(provisioning.canary)

@@ -15,7 +15,7 @@ START_SECONDS = 1_790_000_040.0
 SLICES = 30
 UNTIL_SECONDS = START_SECONDS + SLICES * SLICE_SECONDS + 21.3
 """Not at the border of a slice: nobody asks then."""
-CALM = Traffic(per_slice=200, uneven=0.1, own_burst=0.0, cluster=1)
+CALM = Traffic(per_slice=200, uneven=0.1, own_burst=0.0, tail=8.0, tokens=0.05)
 BOUNDS = ("0.25", "0.5", "1.0", "+Inf")
 STORIES = {
     "equal": (CALM, EQUAL),
@@ -29,7 +29,7 @@ STORIES = {
 def of_story(name: str) -> dict[str, list[Slice]]:
     """The slices of a story; always the same."""
     kind, worse = STORIES[name]
-    return pair(random.Random(name), kind, worse, SLICES)
+    return pair(random.Random(f"{name} 1"), kind, worse, SLICES)
 
 
 def exported(target: str, side: int, slices: dict[str, list[Slice]]) -> Counters:

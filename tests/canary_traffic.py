@@ -35,6 +35,8 @@ class Traffic:
     """How long such a burst lasts, on average."""
     tail: float = 3.0
     """Pareto exponent of what a slice costs beyond its base."""
+    tokens: float = 0.3
+    """How much tokens per request vary from slice to slice, as a logarithm's deviation."""
 
 
 KINDS = {
@@ -121,7 +123,7 @@ def side(
             found[name].append(Side(min(poisson(rng, requests * slow), requests), requests))
         clusters = poisson(rng, requests * (kind.error + worse.error) / kind.cluster)
         found["errors"].append(Side(min(clusters * kind.cluster, requests), requests))
-        tokens = requests * 200.0 * rng.lognormvariate(0, 0.3)
+        tokens = requests * 200.0 * rng.lognormvariate(0, kind.tokens)
         dollars = (per_slice + rng.paretovariate(kind.tail) * 0.3 * per_slice) * worse.cost_ratio
         found["cost"].append(Side(dollars * (1 + 0.5 * load) * 1e-4, tokens))
     found["energy"] = [

@@ -100,7 +100,7 @@ def test_what_is_alike_passes_where_there_is_much_traffic() -> None:
 
 def test_slowness_that_lasts_on_one_side_is_no_proof_by_each_of_its_minutes() -> None:
     """In another order the same slices look as if they knew nothing of each other: too sure."""
-    kind = Traffic(own_burst=0.1, burst_slices=3.0, shared_burst=0.0)
+    kind = Traffic(own_burst=0.1, burst_slices=2.0, shared_burst=0.0)
     by = replace(TERMS["ttft"], alpha_fail=0.05)
     rng = random.Random(5)
     slices = [pair(rng, kind)["ttft"] for _ in range(PAIRS)]

@@ -240,5 +240,8 @@ def _token(file: Path | None) -> str | None:
         return None
     try:
         return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PrometheusError(f"{file}: no token can be read: {error}") from None
+    except OSError as error:
+        text = f"{file}: no token can be read: {error.strerror or error}"
+    except UnicodeDecodeError:
+        text = f"{file}: no token can be read: it is no text"
+    raise PrometheusError(text)

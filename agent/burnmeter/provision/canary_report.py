@@ -13,6 +13,11 @@ from burnmeter.provision.conventions import duration, number
 WIDTH: Final = 80
 TOKENS_SHOWN: Final = 1e6
 ROW: Final = "{:<7} {:<12} {:>9} {:>9} {:>10} {:>18} {:>8}"
+MEANING: Final = {
+    canary.PASS: "the candidate is not worse than the baseline by what is tolerated",
+    canary.FAIL: "the candidate is worse than the baseline",
+    canary.INCONCLUSIVE: "too little is known to say whether the candidate is worse",
+}
 HEAD: Final = ("", "verdict", "baseline", "candidate", "difference", "between", "margin")
 
 
@@ -35,7 +40,7 @@ class Report:
 
 def text(report: Report) -> str:
     """The verdict first, then a row a measure, why, and the statistics."""
-    lines = [f"{report.verdict.upper()}: is the candidate worse than the baseline?"]
+    lines = [f"{report.verdict.upper()}: {MEANING[report.verdict]}"]
     for name, where in report.sides._asdict().items():
         lines += _wrapped(f"{name + ':':<10} {where}", 11)
     lines += ["", ROW.format(*HEAD).rstrip()]

@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +14,15 @@ import click
 
 from burnmeter.command_line import CONFIG, CONFIG_PATH, JSON, load, visible
 from burnmeter.errors import BurnmeterError, ConfigError
-from burnmeter.model import Objective
 from burnmeter.provision import canary as canaries
-from burnmeter.provision import canary_objects, canary_queries, canary_report, canary_selectors
-from burnmeter.provision.canary import Compared, Plan
+from burnmeter.provision import (
+    canary_look,
+    canary_objects,
+    canary_queries,
+    canary_report,
+    canary_selectors,
+)
+from burnmeter.provision.canary import Plan
 from burnmeter.provision.canary_queries import Sides, Window
 from burnmeter.provision.conventions import quoted
 from burnmeter.provision.prometheus_api import Prometheus, PrometheusError
@@ -42,41 +46,13 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def moment(text: str) -> float | None:
-    """Seconds since 1970 of `now` (None), a number or an ISO time with a zone."""
-    if text == "now":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ValueError(f"`{text}` is no time; write now, or one like 2026-11-01T12:00:00Z")
-    return at.timestamp()
-
-
-def measured(text: str) -> tuple[str, float]:
-    """`errors=0.005`."""
-    name, _, value = text.partition("=")
-    if name not in canaries.MEASURES:
-        raise ValueError(f"`{name}` is no measure; known: {', '.join(canaries.MEASURES)}")
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e6:
-        raise ValueError(f"`{text}` names no number above 0; write one like {name}=0.05")
-    return name, number
-
-
 LENGTH: Final[dict[str, Any]] = {"type": parsed(canary_selectors.seconds), "metavar": "DURATION"}
 SELECTOR: Final[dict[str, Any]] = {"type": parsed(canary_selectors.selector), "metavar": "SELECTOR"}
-VALUE: Final[dict[str, Any]] = {"type": parsed(measured), "metavar": "MEASURE=VALUE"}
-UNTIL: Final[dict[str, Any]] = {"type": parsed(moment), "metavar": "TIME"}
+VALUE: Final[dict[str, Any]] = {
+    "type": parsed(canary_selectors.measured),
+    "metavar": "MEASURE=VALUE",
+}
+UNTIL: Final[dict[str, Any]] = {"type": parsed(canary_selectors.moment), "metavar": "TIME"}
 
 
 @click.command(
@@ -97,7 +73,13 @@ UNTIL: Final[dict[str, Any]] = {"type": parsed(moment), "metavar": "TIME"}
 @click.option("--since", default="30m", show_default=True, **LENGTH, help="How long back.")
 @click.option("--until", default="now", show_default=True, **UNTIL, help="Its end.")
 @click.option("--slice", "slice_", default="60s", show_default=True, **LENGTH, help="Its parts.")
-@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(1e-6, 0.3))
+@click.option(
+    "--alpha",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(1e-6, 0.3),
+    help="How often each verdict may be wrong.",
+)
 @click.option(
     "--looks",
     default=1,
@@ -151,8 +133,13 @@ def _canary(given: Mapping[str, Any]) -> None:
     _check_plan(plan)
     model = f"model={quoted(given['model'])}," if given["model"] else ""
     sides = Sides(model + given["baseline"], model + given["candidate"])
-    objectives = _objectives(given["config_file"], given["model"])
-    margins = {**canaries.MARGINS, **_budget_parts(objectives), **dict(given["margin"])}
+    config_file = given["config_file"]
+    objectives = (
+        canary_look.objectives_for(given["model"], load(config_file).objectives)
+        if config_file is not None
+        else {}
+    )
+    margins = {**canaries.MARGINS, **canary_look.margins_of(objectives), **dict(given["margin"])}
     thresholds = {
         name: one.threshold_seconds
         for name, one in objectives.items()
@@ -175,39 +162,15 @@ def _canary(given: Mapping[str, Any]) -> None:
         seconds=plan.window_seconds,
         slice_seconds=plan.slice_seconds,
     )
-    report = asked(window, plan, sides, margins, thresholds)
+    try:
+        report = canary_look.asked(window, plan, sides, margins, thresholds)
+    except canary_look.SharedSeriesError as error:
+        raise click.UsageError(str(error)) from None
     if given["as_json_text"]:
         click.echo(json.dumps(canary_report.as_json(report), indent=2))
     else:
         click.echo(visible(canary_report.text(report)))
     sys.exit(CANARY_CODES[report.verdict])
-
-
-def asked(
-    window: Window,
-    plan: Plan,
-    sides: Sides,
-    margins: Mapping[str, float],
-    thresholds_seconds: Mapping[str, float],
-) -> canary_report.Report:
-    """Ask Prometheus and judge, measure by measure."""
-    compared, what = {}, {}
-    for measure in plan.measures:
-        shared = canary_queries.shared_series(window, measure, sides)
-        if shared:
-            metric = canary_queries.whole_metric(measure)
-            text = f"{shared} series of {metric} are on both sides; name sides that share none"
-            raise click.UsageError(text)
-        found = canary_queries.fetch(window, measure, sides, thresholds_seconds.get(measure))
-        terms = plan.terms(measure, margins[measure])
-        if found.reason is not None:
-            compared[measure] = Compared(verdict=canaries.INCONCLUSIVE, reason=found.reason)
-        else:
-            compared[measure] = canaries.compare(found.slices, terms)
-        what[measure] = found.what
-    return canary_report.Report(
-        sides=sides, plan=plan, margins=margins, compared=compared, what=what
-    )
 
 
 def _check_plan(plan: Plan) -> None:
@@ -216,23 +179,6 @@ def _check_plan(plan: Plan) -> None:
     if not canaries.LEAST_SLICES <= plan.slices <= canaries.MOST_SLICES:
         text = f"--since holds {plan.slices} times --slice; between {canaries.LEAST_SLICES}"
         raise click.UsageError(f"{text} and {canaries.MOST_SLICES} are needed")
-
-
-def _objectives(config_file: Path | None, model: str | None) -> dict[str, Objective]:
-    """The first objective of each measure that may hold for the model; none without a config."""
-    if config_file is None:
-        return {}
-    found: dict[str, Objective] = {}
-    for one in load(config_file).objectives:
-        if dict(one.match).get("model", model) == model:
-            found.setdefault(one.indicator, one)
-    return {name: one for name, one in found.items() if name in canaries.MEASURES}
-
-
-def _budget_parts(objectives: Mapping[str, Objective]) -> dict[str, float]:
-    return {
-        name: (1 - one.objective_ratio) * canaries.BUDGET_PART for name, one in objectives.items()
-    }
 
 
 def _token(file: Path | None) -> str | None:

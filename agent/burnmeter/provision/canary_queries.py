@@ -211,7 +211,7 @@ def _latencies(
         query = f"sum by (le) (increase({metric}_bucket{{{where}}}[{slice_text}]))"
         counts.append(whole)
         buckets.append(_by_bound(window.range(query)))
-    common = sorted(set(buckets[0]) & set(buckets[1]) - {math.inf})
+    common = sorted(one for one in buckets[0] if one in buckets[1] and 0 < one < math.inf)
     if not common:
         return Found(reason="the two sides have no bucket bound in common")
     by_bound = {

@@ -1,7 +1,10 @@
-"""What a person writes to name a side and a length of time, and what is wrong with it. Pure."""
+"""What a person writes to name sides, times and margins, and what is wrong with it. Pure."""
 
 import re
+from datetime import datetime
 from typing import Final
+
+from burnmeter.provision.canary import MEASURES
 
 MATCHER: Final = re.compile(r'\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\.)*)"\s*(?:,|$)')
 """One matcher of PromQL, with what parts it from the next."""
@@ -48,3 +51,34 @@ def last_value_as(where: str, placeholder: str) -> tuple[str, str]:
     *_, last = MATCHER.finditer(where)
     start, end = last.span(3)
     return where[:start] + placeholder + where[end:], where[start:end]
+
+
+def moment(text: str) -> float | None:
+    """Seconds since 1970 of `now` (None), a number or an ISO time with a zone."""
+    if text == "now":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(f"`{text}` is no time; write now, or one like 2026-11-01T12:00:00Z")
+    return at.timestamp()
+
+
+def measured(text: str) -> tuple[str, float]:
+    """`errors=0.005`."""
+    name, _, value = text.partition("=")
+    if name not in MEASURES:
+        raise ValueError(f"`{name}` is no measure; known: {', '.join(MEASURES)}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise ValueError(f"`{text}` names no number above 0; write one like {name}=0.05")
+    return name, number

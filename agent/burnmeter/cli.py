@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from burnmeter import __version__, config, dialects, looking, reports, wiring
+from burnmeter import __version__, config, dialects, looking, provisioning, reports, wiring
 from burnmeter.command_line import (
     CONFIG,
     CONFIG_PATH,
@@ -425,3 +425,4 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
 
 
 main.add_command(rules)
+main.add_command(provisioning.canary)

@@ -38,6 +38,7 @@ from burnmeter.inspection import as_json
 from burnmeter.inspection import inspect as inspect_page
 from burnmeter.loop import Agent
 from burnmeter.model import About
+from burnmeter.provisioning import backtest
 from burnmeter.serving import record_into, serve
 from burnmeter.sources import price_file
 from burnmeter.sources.plain import to_plain
@@ -421,3 +422,6 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     if not as_json_text:
         click.echo(f"\n{terminal.snapshot(last)}", nl=False)
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
+
+
+main.add_command(backtest)

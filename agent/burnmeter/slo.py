@@ -95,6 +95,12 @@ def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) ->
     )
 
 
+def bad_events_floor(indicator: str) -> float:
+    """Fewer bad events than this alert nobody. 0 for an indicator that counts seconds."""
+    floor: float = _windows()["bad_events_floor"]
+    return 0.0 if indicator == "availability" else floor
+
+
 def record(
     ledger: Ledger, at_seconds: float, tally: Tally | None, measured_seconds: float
 ) -> Ledger:

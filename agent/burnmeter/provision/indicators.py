@@ -1,8 +1,8 @@
 """An objective as PromQL: how many events were valid and how many bad, over any window.
 
 Good and valid are summed over nodes first and divided last, so that a busy node weighs more than an
-idle one. Rules and backtests ask by the same texts, so that they cannot disagree. Windows beyond two
-hours are summed from increases that were recorded every `interval`: the raw counters of a fleet
+idle one. Rules and backtests ask by the same texts, so that they cannot disagree. Windows beyond
+two hours are summed from increases that were recorded every `interval`: the raw counters of a fleet
 over days are more samples than a Prometheus should read twice a minute.
 """
 

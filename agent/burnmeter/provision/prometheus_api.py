@@ -106,6 +106,14 @@ class Prometheus:
         found: list[str] = self._ask(f"label/{label}/values", between, matches)
         return tuple(found)
 
+    def series(
+        self, matches: Sequence[str], *, start_seconds: float, end_seconds: float
+    ) -> tuple[Mapping[str, str], ...]:
+        """Labels of every series that matches a selector and has a sample within a time."""
+        between = {"start": repr(start_seconds), "end": repr(end_seconds)}
+        found: list[dict[str, str]] = self._ask("series", between, matches)
+        return tuple(found)
+
     def _ask(self, path: str, fields: Mapping[str, str], matches: Sequence[str] = ()) -> Any:
         """What stands under `data` of the answer."""
         sent = [*fields.items(), *(("match[]", match) for match in matches)]

@@ -1,5 +1,6 @@
 """The budget over time and when it paged, as a PNG. Needs matplotlib, which few need (`charts`)."""
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isnan
@@ -33,6 +34,7 @@ def need() -> Any:
             "a chart as a file needs matplotlib; install it with: pip install 'burnmeter[charts]'"
         )
         raise ChartError(text) from None
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Else it tells of its fonts.
     return matplotlib
 
 

@@ -5,7 +5,8 @@ arithmetic on witnesses is within the query and target by target, as an agent do
 what has one `job` and `instance`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +15,7 @@ from burnmeter.model import Objective
 from burnmeter.provision.conventions import duration, quoted
 from burnmeter.provision.engine_history import Stored, marks, word
 from burnmeter.provision.hindsight import Grid
-from burnmeter.provision.history import Asked, Part, Refused
+from burnmeter.provision.history import Asked, Name, Part, Refused
 from burnmeter.provision.indicators import Counted, Text
 from burnmeter.provision.prometheus_api import Prometheus
 
@@ -24,8 +25,6 @@ WITNESSES: Final = (*VANTAGES, "http")
 ESTIMATE: Final = "estimate"
 REQUESTS: Final = "requests_total"
 ON: Final = "on (job, instance)"
-MOST_BOUNDS: Final = 4
-"""Fleets of several versions have several ladders of buckets; so many are tried on each side."""
 NEAR: Final = 1e-9
 UNSEEN: Final = {
     "availability": "engines' own metrics end with the engine, and `up` tells neither whose"
@@ -48,10 +47,36 @@ class Engines:
     models: Mapping[str, str]
     """The config's: an engine's word for a model -> ours."""
 
-    def name(self, dialect: Dialect, labels: Mapping[str, str]) -> str:
-        """Our name of a series' model."""
-        own = word(dialect, labels)
-        return self.models.get(own, own)
+    def before(self, dialect: Dialect) -> tuple[Dialect, ...]:
+        """Those that are asked first whose page it is, where the pages of some are of both."""
+        ours = self.stored.targets(dialect)
+        first = (one for one in self.dialects if one.turn < dialect.turn)
+        return tuple(one for one in first if self.stored.targets(one) & ours)
+
+    def words(self, dialect: Dialect) -> frozenset[str]:
+        """All that a dialect's own series call a model."""
+        names = {name for mark in dialect.recognise for name in mark.names}
+        pattern = "|".join(re.escape(name).replace(r"\*", ".*") for name in sorted(names))
+        page = f"{{__name__=~{quoted(pattern)}}}"
+        return frozenset(
+            value for label in dialect.model_labels for value in self.stored.values(label, page)
+        )
+
+    def namer(self, dialect: Dialect, words: Iterable[str]) -> Name:
+        """How a series' model is called: by its word with capitals, where it is written both ways.
+
+        `words`: all that this dialect's series call a model.
+        """
+        spelled: dict[str, str] = {}
+        for own in sorted(words, key=lambda own: own != own.lower()):
+            spelled[own.lower()] = own
+
+        def name(labels: Mapping[str, str]) -> str:
+            own = word(dialect, labels)
+            best = spelled.get(own.lower(), own)
+            return self.models.get(own, self.models.get(best, best))
+
+        return name
 
 
 def from_engines(
@@ -65,8 +90,8 @@ def from_engines(
 ) -> Iterator[Asked | Refused]:
     """Each objective by all engines that have history, or why none tells it; of one `model`."""
     stored = Stored(prometheus, grid)
-    present = [one for one in dialects.values() if stored.speaks(one)]
-    present.sort(key=lambda one: VANTAGES.index(one.vantage))
+    present = [one for one in dialects.values() if stored.names(one) and stored.targets(one)]
+    present.sort(key=lambda one: (VANTAGES.index(one.vantage), one.turn))
     engines = Engines(stored, present, models)
     for objective in objectives:
         wanted = {model, dict(objective.match).get("model")} - {None}
@@ -111,30 +136,30 @@ def _part(engines: Engines, dialect: Dialect, objective: Objective) -> Part:
         raise _UntoldError(
             "one request is counted at several stages, which only an agent tells apart"
         )
-    builder = _Builder(engines.stored, dialect, measure)
+    builder = _Builder(engines.stored, dialect, measure, engines.before(dialect))
     if name == REQUESTS:
         counted, selectors = builder.errors()
     else:
         assert objective.threshold_seconds is not None, "config refuses a latency without one"
         counted, selectors = builder.latency(objective.threshold_seconds)
-    named = {
-        engines.name(dialect, labels)
-        for selector in selectors
-        for labels in builder.labels(selector)
-    } - {""}
+    shown = [labels for selector in selectors for labels in builder.labels(selector)]
+    name_of = engines.namer(dialect, engines.words(dialect))
     return Part(
         source=dialect.title,
         counted=counted,
-        name=lambda labels: engines.name(dialect, labels),
-        models=frozenset(named),
+        name=name_of,
+        models=frozenset(map(name_of, shown)) - {""},
     )
 
 
 class _Builder:
     """Texts of one measure of one dialect."""
 
-    def __init__(self, stored: Stored, dialect: Dialect, measure: Measure) -> None:
+    def __init__(
+        self, stored: Stored, dialect: Dialect, measure: Measure, before: Sequence[Dialect]
+    ) -> None:
         self.stored, self.dialect, self.measure = stored, dialect, measure
+        self.before = before
         self.names = stored.names(dialect)
         self.by = tuple(dict.fromkeys((*dialect.model_labels, "job")))
         self.at_target = tuple(dict.fromkeys((*self.by, "instance")))
@@ -148,14 +173,25 @@ class _Builder:
     def grown(self, selector: str) -> Text:
         """The increase of each target and model."""
         copies = ", ".join(self.dialect.copies)
+        is_foreign = not marks(self.dialect, selector.partition("{")[0])
 
         def text(seconds: float) -> str:
             grown = f"increase({selector}[{duration(seconds)}])"
             if copies:  # Each tensor-parallel rank tells the same.
                 grown = f"max without ({copies}) ({grown})"
-            return f"sum by ({', '.join(self.at_target)}) ({grown})"
+            terms = [f"sum by ({', '.join(self.at_target)}) ({grown})"]
+            if is_foreign:
+                terms.append(f"and {ON} {self._shown(self.dialect, seconds)}")
+            terms += [f"unless {ON} {self._shown(other, seconds)}" for other in self.before]
+            return terms[0] if len(terms) == 1 else f"({' '.join(terms)})"
 
         return text
+
+    def _shown(self, dialect: Dialect, seconds: float) -> str:
+        """Targets whose page spoke a dialect within a window."""
+        signs = self.stored.signs(dialect)
+        seen = (f"last_over_time({sign}[{duration(seconds)}])" for sign in signs)
+        return f"({' or '.join(seen)})"
 
     # --- latencies ------------------------------------------------------------------------------
 
@@ -172,17 +208,18 @@ class _Builder:
                     continue
                 count = self.stored.selector(self.dialect, self.measure, rule, line)
                 bucket = self.stored.selector(self.dialect, self.measure, rule, f"{name}_bucket")
-                if count is None or bucket is None or not marks(self.dialect, line):
+                if count is None or bucket is None:
+                    continue
+                good = self._good(count, bucket, threshold_seconds)
+                if good is None:
                     continue
                 selectors.append(count)
                 valid.append(self.grown(count))
-                below, above = self._good(count, bucket, threshold_seconds)
-                lower.append(below)
-                upper.append(above)
+                lower.append(good[0])
+                upper.append(good[1])
         if not selectors:
             is_mean = any(rule.count for rule in self.measure.rules)
-            why = "only a mean can be had of it, no buckets" if is_mean else "no history of it"
-            raise _UntoldError(why)
+            raise _UntoldError("only a mean can be had of it" if is_mean else "no history of it")
         total, sure, perhaps = newest(valid), newest(lower), newest(upper)
         counted = Counted(
             valid=self.summed(total),
@@ -191,25 +228,25 @@ class _Builder:
         )
         return counted, selectors
 
-    def _good(self, count: str, bucket: str, threshold: float) -> tuple[Text, Text]:
-        """At the next bound below a threshold, and at the next above: equal where it is one."""
+    def _good(self, count: str, bucket: str, threshold: float) -> tuple[Text, Text] | None:
+        """At the next bound below a threshold, and at the next above: equal where it is one.
+
+        None: there is no bound at all, and of a mean nobody can tell.
+        """
         bounds = self.stored.bounds(bucket, self.measure.factor)
-        below = [b for b in reversed(bounds) if b <= threshold * (1 + NEAR)][:MOST_BOUNDS]
-        above = [b for b in bounds if b >= threshold * (1 - NEAR)][:MOST_BOUNDS]
-
-        def at(bound: float) -> str:
-            spelled = "|".join(bounds[bound]).replace(".", "\\.").replace("+", "\\+")
-            comma = "" if bucket.endswith("{}") else ","
-            return f"{bucket[:-1]}{comma}le=~{quoted(spelled)}}}"
-
-        if below and above and below[0] == above[0] and self.stored.have_all(count, at(below[0])):
-            exact = self.grown(at(below[0]))
-            return exact, exact
+        if not bounds:
+            return None
+        comma = "" if bucket.endswith("{}") else ","
+        at = {
+            bound: f"{bucket[:-1]}{comma}le=~{quoted('|'.join(map(re.escape, spelled)))}}}"
+            for bound, spelled in bounds.items()
+        }
+        down = [bound for bound in reversed(bounds) if bound <= threshold * (1 + NEAR)]
+        up = [bound for bound in bounds if bound >= threshold * (1 - NEAR)]
+        below = [self.grown(at[bound]) for bound in self.stored.nearest(count, at, down)]
+        above = [self.grown(at[bound]) for bound in self.stored.nearest(count, at, up)]
         total = self.grown(count)
-        return (
-            first([*(self.grown(at(b)) for b in below), lambda s: f"0 * {total(s)}"]),
-            first([*(self.grown(at(b)) for b in above), total]),
-        )
+        return first([*below, lambda s: f"0 * {total(s)}"]), first([*above, total])
 
     def summed(self, text: Text) -> Text:
         """Over targets."""
@@ -257,7 +294,7 @@ class _Builder:
             selectors: list[str] = []
             for rule in self.measure.rules:
                 if {("outcome", "ok"), ("counted_by", witness)} <= {*rule.labels}:
-                    lines = [n for n in rule.names if n in self.names and marks(self.dialect, n)]
+                    lines = [name for name in rule.names if name in self.names]
                     ours = list(self._selected(rule, lines))
                     selectors += ours
                     texts += [newest([self.grown(one) for one in ours])] if ours else []
@@ -275,11 +312,7 @@ class _Builder:
         """Failures of targets that count what went well, under the model that those name."""
         own = self.dialect.model_labels
         if not own or any(self.stored.values(label, selector) for label in own):
-            grown = self.grown(selector)
-            line = selector.partition("{")[0]
-            if marks(self.dialect, line):
-                return grown
-            return lambda s: f"({grown(s)} and {ON} {ok(s)})"
+            return self.grown(selector)
 
         # HTTP servers know no model: it is that of a target which has only one.
         def text(seconds: float) -> str:

@@ -39,13 +39,24 @@ class Stored:
             self._names[dialect.engine] = frozenset(found if wanted else ())
         return self._names[dialect.engine]
 
-    def speaks(self, dialect: Dialect) -> bool:
-        """Whether some target has shown a page of this dialect."""
-        return any(
-            self.values("instance", f"{name}{{{_marked(mark)}}}")
-            for name in sorted(self.names(dialect))
-            for mark in marks(dialect, name)[:1]
-        )
+    def signs(self, dialect: Dialect) -> tuple[str, ...]:
+        """Selectors of series that a target shows only if its page speaks this dialect."""
+        told = {name for name in self.names(dialect) if not name.endswith("_bucket")}
+        told |= {n for mark in dialect.recognise for n in mark.names if "*" not in n}
+        by_labels: dict[str, list[str]] = {}
+        for name in sorted(told):
+            for mark in marks(dialect, name)[:1]:
+                by_labels.setdefault(_marked(mark), []).append(re.escape(name))
+        found = []
+        for labels, names in by_labels.items():
+            pattern = f"__name__=~{quoted('|'.join(names))}"
+            found.append(f"{{{pattern},{labels}}}" if labels else f"{{{pattern}}}")
+        return tuple(found)
+
+    def targets(self, dialect: Dialect) -> frozenset[str]:
+        """Instances that have shown a page of this dialect."""
+        signs = self.signs(dialect)
+        return frozenset(one for sign in signs for one in self.values("instance", sign))
 
     def values(self, label: str, selector: str) -> tuple[str, ...]:
         """What a label says among the series of a selector; "" is not among them."""
@@ -79,11 +90,26 @@ class Stored:
                 found[bound * factor] = (*found.get(bound * factor, ()), text)
         return dict(sorted(found.items()))
 
-    def have_all(self, count: str, bucket: str) -> bool:
-        """Whether each series of a histogram's counts has this bucket, too."""
-        return self._identities(count) <= self._identities(bucket)
+    def nearest(
+        self, count: str, buckets: Mapping[float, str], bounds: Sequence[float]
+    ) -> tuple[float, ...]:
+        """Of bounds in the order of their nearness those that some series needs.
+
+        Usually the first alone: only fleets of several versions have several ladders of buckets.
+        """
+        missing = self._identities(count)
+        found = []
+        for bound in bounds:
+            there = self._identities(buckets[bound])
+            if missing & there:
+                found.append(bound)
+                missing -= there
+            if not missing:
+                break
+        return tuple(found)
 
     def _identities(self, selector: str) -> set[tuple[tuple[str, str], ...]]:
+        """What tells the series of a histogram apart, bucket or not."""
         return {
             tuple(sorted(pair for pair in labels.items() if pair[0] not in ("__name__", "le")))
             for labels in self._prometheus.series([selector], **self._between)

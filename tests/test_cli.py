@@ -23,7 +23,18 @@ from tests.transcripts import FIXTURES, replayed
 
 COMMAND = Path(sys.executable).with_name("burnmeter")
 TRANSCRIPTS = sorted((Path(__file__).parent / "cli").glob("*.txt"))
-VERBS = ("check", "doctor", "explain", "inspect", "once", "record", "replay", "run", "up")
+VERBS = (
+    "backtest",
+    "check",
+    "doctor",
+    "explain",
+    "inspect",
+    "once",
+    "record",
+    "replay",
+    "run",
+    "up",
+)
 WIDTH = 80
 
 

@@ -24,7 +24,7 @@ MOST_JSON_POINTS: Final = 1000
 UNKNOWN: Final = "-"
 COLUMNS: Final = (
     ("objective", 13),
-    ("model", 19),
+    ("model", 18),
     ("spent", 10),
     ("pages", 5),
     ("tickets", 7),

@@ -4,8 +4,10 @@ What a test expects is worked out by hand beside it. That promtool sees the same
 the same arithmetic is asked for every alert that was found.
 """
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -257,6 +259,27 @@ def test_where_nobody_counted_it_says_so(agents_past: str, tmp_path: Path) -> No
 
     assert done.returncode == 1
     assert "  errors: no engine that we know has history here\n" in done.stdout
+
+
+def test_who_waits_at_a_terminal_sees_how_far_it_is(agents_past: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    until = datetime.fromtimestamp(START + at(2), UTC).isoformat()
+    words = ["--prometheus", agents_past, "--since", "1h", "--json", "--until", until]
+    with (
+        os.fdopen(ours, "rb") as terminal,
+        subprocess.Popen(
+            [COMMAND, "backtest", *words], stdout=subprocess.DEVNULL, stderr=theirs
+        ) as started,
+    ):
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # So a terminal ends whose other side has closed.
+            while piece := os.read(terminal.fileno(), 4096):
+                said += piece
+
+    assert started.returncode == 0
+    assert b"\r1 of 44 queries\r2 of 44 queries" in said
+    assert said.endswith(b"44 of 44 queries\r\x1b[K")
 
 
 def test_what_is_called_wrongly_says_what_would_be_right(tmp_path: Path) -> None:

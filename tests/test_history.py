@@ -64,25 +64,23 @@ def test_more_than_is_bearable_is_not_asked(objectives: int, models: int) -> Non
 
 
 def answers(script: Script) -> None:
-    """Two engines' names for one model, a NaN, an infinity and a model that is not believed."""
-
-    def values(query: str, start: float) -> list[dict[str, object]]:
-        number = 2.0 if query.startswith("valid") else 1.0
-        return [
-            {"metric": {"model": model}, "values": [[start, value], [start + 60, str(number)]]}
-            for model, value in (("m", "NaN"), ("n", "+Inf"), ("m2", "4"), ("z", "1"))
-        ]
+    """At the last two moments two names of one model, a NaN, an infinity, and a stranger."""
 
     def answer(_path: str, body: str) -> str:
         fields = parse_qs(body)
-        rows = values(fields["query"][0], float(fields["start"][0]))
+        end, step = float(fields["end"][0]), float(fields["step"][0])
+        each = 0.25 if fields["query"][0].startswith("bad") else 2.0
+        rows = [
+            {"metric": {"model": model}, "values": [[end - step, early], [end, str(each)]]}
+            for model, early in (("m", "NaN"), ("n", "+Inf"), ("m2", "4"), ("z", "1"))
+        ]
         return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}})
 
     script.answer = answer
 
 
 def test_names_of_one_model_are_added_and_what_is_no_number_is_not_there() -> None:
-    short = Objective(name="e", indicator="errors", objective_ratio=0.99, period_seconds=86400.0)
+    short = Objective(name="e", indicator="errors", objective_ratio=0.9, period_seconds=86400.0)
     day = grid([short], begin_seconds=1e6, end_seconds=1e6 + 3600, step_seconds=300.0)
     names = {"m": "m", "m2": "m", "n": "n", "z": "z"}
     ours = Part("x", COUNTED, lambda labels: names[labels["model"]], frozenset(("m", "n")))
@@ -90,9 +88,12 @@ def test_names_of_one_model_are_added_and_what_is_no_number_is_not_there() -> No
     with scripted(answers) as url:
         found = list(hindsights(Prometheus(url), Asked(short, (ours,)), day))
 
+    # Of 13 moments; what is early is 4 for `m2` alone, what is last 2 for each name.
     assert [(one.model, one.source) for one in found] == [("m", "x"), ("n", "x")]
-    # Each query answers two points at its start; of the first only `m2` is a number.
-    assert [one.measured_ratio for one in found] == [0.0, 0.0]
+    assert [one.measured_ratio for one in found] == [2 / 13, 1 / 13]
+    # Bad is (4 + 2 x 0.25) of 8, and 0.25 of 2, of a budget of a tenth; all may be bad.
+    assert found[0].spent == pytest.approx((5.625, 10.0))
+    assert found[1].spent == pytest.approx((1.25, 10.0))
 
 
 def test_an_objective_that_no_agent_counted_is_refused() -> None:

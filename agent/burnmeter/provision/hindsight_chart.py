@@ -83,7 +83,7 @@ def _draw(one: Hindsight, ax: Any) -> None:
     pages, tickets = one.number("page"), one.number("ticket")
     # A name may hold a dollar, which would begin a formula.
     name = f"{one.objective.name} of {one.model}".replace("$", r"\$")
-    title = f"{name}: {pages} pages (red), {tickets} tickets (yellow)"
+    title = f"{name}; pages, red: {pages}; tickets, yellow: {tickets}"
     ax.set_title(title, fontsize=9, loc="left")
 
 

@@ -23,7 +23,20 @@ from tests.transcripts import FIXTURES, replayed
 
 COMMAND = Path(sys.executable).with_name("burnmeter")
 TRANSCRIPTS = sorted((Path(__file__).parent / "cli").glob("*.txt"))
-VERBS = ("canary", "check", "doctor", "explain", "inspect", "once", "record", "replay", "run", "up")
+VERBS = (
+    "backtest",
+    "canary",
+    "check",
+    "doctor",
+    "explain",
+    "inspect",
+    "once",
+    "record",
+    "replay",
+    "rules",
+    "run",
+    "up",
+)
 WIDTH = 80
 
 

@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import click
 
-from burnmeter import __version__, config, dialects, looking, provisioning, reports, wiring
+from burnmeter import __version__, config, dialects, looking, reports, wiring
+from burnmeter.command_backtest import backtest
+from burnmeter.command_canary import canary
 from burnmeter.command_line import (
     CONFIG,
     CONFIG_PATH,
@@ -424,5 +426,5 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
 
 
-main.add_command(rules)
-main.add_command(provisioning.canary)
+for verb in (backtest, canary, rules):
+    main.add_command(verb)

@@ -71,12 +71,6 @@ def tiers(objective_ratio: float, period_seconds: float) -> tuple[Tier, ...]:
     return tuple(_tier(row, 1.0 - objective_ratio, period_seconds) for row in _windows()["tiers"])
 
 
-def bad_events_floor() -> float:
-    """Fewer bad events than this in a tier's long window alert nobody."""
-    floor: float = _windows()["bad_events_floor"]
-    return floor
-
-
 def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) -> Tier:
     listed = row["budget_ratio"] * period_seconds / row["long_seconds"]
     # Burn 1 spends the budget just in its period: in a short period a listed factor may be less.
@@ -111,6 +105,12 @@ def _whole(seconds: float) -> float:
     """The steps that fit into a time: rounded up, a total outage would be told too late."""
     step: float = _windows()["step_seconds"]
     return math.floor(seconds / step + ROUNDING) * step
+
+
+def bad_events_floor(indicator: str) -> float:
+    """Fewer bad events than this alert nobody. 0 for an indicator that counts seconds."""
+    floor: float = _windows()["bad_events_floor"]
+    return 0.0 if indicator == "availability" else floor
 
 
 def record(

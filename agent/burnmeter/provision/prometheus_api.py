@@ -5,6 +5,8 @@ at most 11,000 points per series and query; who waits is told how far it has com
 """
 
 import json
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,7 +24,9 @@ from burnmeter.located import shown
 MOST_POINTS: Final = 10_000
 """Of one series in one query; Prometheus refuses more than 11,000."""
 BODY_BYTES: Final = 128_000_000
+PIECE_BYTES: Final = 1_000_000
 TIMEOUT_SECONDS: Final = 60.0
+"""For the first byte, and then for all of an answer."""
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 Labels = tuple[tuple[str, str], ...]
 """Sorted by name."""
@@ -106,6 +110,14 @@ class Prometheus:
         found: list[str] = self._ask(f"label/{label}/values", between, matches)
         return tuple(found)
 
+    def series(
+        self, matches: Sequence[str], *, start_seconds: float, end_seconds: float
+    ) -> tuple[Mapping[str, str], ...]:
+        """Labels of every series that matches a selector and has a sample within a time."""
+        between = {"start": repr(start_seconds), "end": repr(end_seconds)}
+        found: list[dict[str, str]] = self._ask("series", between, matches)
+        return tuple(found)
+
     def _ask(self, path: str, fields: Mapping[str, str], matches: Sequence[str] = ()) -> Any:
         """What stands under `data` of the answer."""
         sent = [*fields.items(), *(("match[]", match) for match in matches)]
@@ -120,14 +132,27 @@ class Prometheus:
                 timeout=self._timeout_seconds,
                 preload_content=False,
             )
-            body = answer.read(BODY_BYTES + 1)
-            answer.release_conn()
+            body = self._body(answer)
         except (HTTPError, OSError) as error:
             raise PrometheusError(f"{self.place} does not answer: {_reason(error)}") from None
-        if len(body) > BODY_BYTES:
-            text = f"{self.place}: an answer of more than {BODY_BYTES} bytes; ask for less time"
-            raise PrometheusError(f"{text} or narrow what is asked")
         return self._data(answer.status, body)
+
+    def _body(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """All of it, within bounds of size and time: each piece in time is not enough."""
+        until = time.monotonic() + self._timeout_seconds
+        body = bytearray()
+        while piece := answer.read1(PIECE_BYTES):
+            body += piece
+            is_late = time.monotonic() > until
+            if is_late or len(body) > BODY_BYTES:
+                answer.close()  # What is left of it must not be read as the next answer.
+                what = f"of more than {BODY_BYTES} bytes"
+                if is_late:
+                    what = f"that takes more than {self._timeout_seconds:g} s"
+                text = f"{self.place}: an answer {what}; ask for less time"
+                raise PrometheusError(f"{text} or narrow what is asked")
+        answer.release_conn()
+        return bytes(body)
 
     def _data(self, status: int, body: bytes) -> Any:
         try:
@@ -155,4 +180,5 @@ def _reason(error: BaseException) -> str:
     """The last words of a chain of errors, without the addresses of objects."""
     inner = getattr(error, "reason", None)
     said = str(inner if isinstance(inner, BaseException) else error)
+    said = re.sub(r"\[Errno -?\d+\] ", "", said)  # A person reads what follows it.
     return shown(said.rpartition(": ")[2] or type(error).__name__, limit=200)

@@ -16,8 +16,6 @@ from burnmeter.provision.runbooks import Links
 
 FLEET: Final = "fleet"
 TESTS: Final = "tests"
-SECONDS_COUNTED: Final = ("availability",)
-"""Indicators whose events are seconds: of them no least number is asked before a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class Wanted:
 
 def making(objective: Objective, wanted: Wanted) -> Making:
     """One objective as its rules are made."""
-    floor = 0.0 if objective.indicator in SECONDS_COUNTED else slo.bad_events_floor()
+    floor = slo.bad_events_floor(objective.indicator)
     return Making(objective=objective, by=wanted.by, links=wanted.links, floor=floor)
 
 

@@ -1,7 +1,4 @@
-"""The verbs of provisioning: what a fleet's Prometheus is asked, and what is written for it.
-
-They wire and print, as cli.py does, and decide nothing.
-"""
+"""The verb `canary`: a candidate against its baseline. It wires and prints, and decides nothing."""
 
 import json
 import sys

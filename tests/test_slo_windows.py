@@ -39,7 +39,7 @@ def test_the_first_tier_of_95_percent_is_rewritten_and_says_why() -> None:
     fast = slo.tiers(0.95, MONTH)[0]
 
     assert fast.factor == pytest.approx(10)
-    assert fast.long_seconds == 1200
+    assert (fast.long_seconds, fast.short_seconds) == (1200, 120)
     assert fast.rewritten == "14.4 over 1 h needs 72% failures and 43 min of a total outage"
 
 
@@ -56,7 +56,47 @@ def test_every_tier_is_within_reach_of_a_partial_outage(ratio: float, period: fl
     for tier in slo.tiers(ratio, period):
         assert tier.factor * (1 - ratio) <= 0.5 + 1e-9
         assert tier.factor >= 1 - 1e-9 or ratio <= 0.5 + 1e-9
-        assert tier.short_seconds == pytest.approx(tier.long_seconds / 12)
+
+
+@given(objectives, st.sampled_from([DAY, 7 * DAY, 28 * DAY, MONTH, 90 * DAY]))
+def test_windows_are_whole_minutes_that_hold_a_few_scrapes(ratio: float, period: float) -> None:
+    """The long one holds at least ten short ones, as the workbook's twelve, or it tells no more."""
+    for tier in slo.tiers(ratio, period):
+        assert (tier.long_seconds % 60, tier.short_seconds % 60) == (0, 0)
+        assert tier.short_seconds >= 120
+        assert 10 <= tier.long_seconds / tier.short_seconds <= 18
+
+
+@pytest.mark.parametrize(
+    ("ratio", "minutes"),
+    [
+        (0.9, (20, 2)),
+        (0.95, (20, 2)),
+        (0.97, (23, 2)),
+        (0.972, (24, 2)),
+        (0.98, (34, 2)),
+        (0.985, (46, 3)),
+        (0.989, (60, 5)),
+        (0.99, (60, 5)),
+        (0.9999, (60, 5)),
+    ],
+)
+def test_the_fast_tier_has_the_longest_windows_that_detect_in_time(
+    ratio: float, minutes: tuple[int, int]
+) -> None:
+    # 97.2 %: 14.4 x 2.8 % = 40.32 % of 25 min are 604.8 s, and 600 are allowed.
+    fast = slo.tiers(ratio, MONTH)[0]
+
+    assert (fast.long_seconds / 60, fast.short_seconds / 60) == minutes
+
+
+@given(st.floats(0.9, 0.9999))
+def test_a_total_outage_trips_the_fast_tier_in_ten_minutes(ratio: float) -> None:
+    """After that long, of both windows so much has failed that the factor is reached."""
+    fast = slo.tiers(ratio, MONTH)[0]
+    failed = [min(1.0, 600 / span) for span in (fast.long_seconds, fast.short_seconds)]
+
+    assert min(failed) / (1 - ratio) >= fast.factor * (1 - 1e-9)
 
 
 def minutes_to_page(ratio: float, past: Ledger, step: float = 20.0) -> float:

@@ -9,6 +9,7 @@ Surprising: what is bad must be certain to alert, and what is good must be certa
 lies between is not measured.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from burnmeter.sli import ERRORS
 
 THIN_EVERY: Final = 64
 RESOLUTION: Final = 60.0
+ROUNDING: Final = 1e-9
+"""Of steps: what floating point may take from a whole number of them."""
 MOST_RATIO: Final = 0.9
 """What is measured of a time of which no missing part need be told."""
 AT: Final = attrgetter("at_seconds")
@@ -75,9 +78,12 @@ def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) ->
     needed = factor * budget_ratio
     trip = min(needed, _windows()["reachable_ratio"])
     long_seconds = row["long_seconds"]
+    short_seconds = row["short_seconds"]
     detect = row.get("detect_seconds")
     if detect is not None and trip * long_seconds > detect:
-        long_seconds = max(60.0, round(detect / trip / 60.0) * 60.0)
+        long_seconds = _whole(detect / trip)
+        shrunk = _whole(short_seconds * long_seconds / row["long_seconds"])
+        short_seconds = max(shrunk, _windows()["least_short_seconds"])
     rewritten = None
     if trip < needed * (1 - 1e-9) or long_seconds != row["long_seconds"]:
         rewritten = (
@@ -90,9 +96,15 @@ def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) ->
         severity=row["severity"],
         factor=trip / budget_ratio,
         long_seconds=long_seconds,
-        short_seconds=row["short_seconds"] * long_seconds / row["long_seconds"],
+        short_seconds=short_seconds,
         rewritten=rewritten,
     )
+
+
+def _whole(seconds: float) -> float:
+    """The steps that fit into a time: rounded up, a total outage would be told too late."""
+    step: float = _windows()["step_seconds"]
+    return math.floor(seconds / step + ROUNDING) * step
 
 
 def record(

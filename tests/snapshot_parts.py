@@ -175,6 +175,8 @@ def burn(name: str, values: tuple[float | None, ...], **changes: Any) -> Burn:
         windows=windows,
         budget_left_ratio=0.62,
         covered_ratio=0.0154,
+        measured_seconds=40000.0,
+        watched_seconds=40320.0,
     )
     return replace(value, **changes)
 

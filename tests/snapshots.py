@@ -220,6 +220,7 @@ def _burning_burns() -> tuple[Burn, ...]:
             reason="the engine has no latency histograms",
             budget_left_ratio=None,
             covered_ratio=0.0,
+            measured_seconds=0.0,
         ),
     )
 

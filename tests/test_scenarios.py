@@ -169,8 +169,10 @@ def total(snapshot: Snapshot, what: str) -> float | None:
 
 
 def of_slo(snapshot: Snapshot, what: str, name: str) -> Any:
-    """One objective's state with its severity, its reason, or its total."""
+    """One objective's state with its severity, its reason, its time, or its total."""
     (burn,) = [b for b in snapshot.burns if b.objective.name == name]
+    if what == "covered":
+        return [burn.measured_seconds, burn.watched_seconds]
     if what == "slo":
         return burn.state if burn.severity is None else f"{burn.state} {burn.severity}"
     return burn.reason if what == "why" else list(burn.total)
@@ -181,7 +183,7 @@ def seen(snapshot: Snapshot, what: str) -> Any:
     subject, _, rest = what.partition(" ")
     if subject == "total":
         return total(snapshot, rest)
-    if subject in ("slo", "why", "valid"):
+    if subject in ("slo", "why", "covered", "valid"):
         return of_slo(snapshot, subject, rest)
     if subject == "target":
         name, _, attribute = rest.partition(" ")
@@ -212,6 +214,8 @@ def test_a_story_ends_as_it_must(name: str) -> None:
             for key, value in snapshot.counters.items():
                 assert value >= counters.get(key, 0.0), f"{key} fell at {theatre.at} s"
             counters = dict(snapshot.counters)
+            for burn in snapshot.burns:
+                assert 0 <= burn.measured_seconds <= burn.watched_seconds
         if "expect" in step:
             shown = {
                 what: rounded(seen(snapshot, what)) for what in step["expect"].keys() - {"told"}

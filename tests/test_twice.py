@@ -266,6 +266,8 @@ def test_no_total_and_no_ledger_ever_falls_and_gpu_time_adds_up(history: list[St
         assert before.keys() <= now.keys()
         assert all(now[key] >= value for key, value in before.items())
         assert max(measured) <= 5.0 * number
+        for kept in state.kept.values():
+            assert kept.ledger[-1].measured_seconds <= kept.watched_seconds <= 5.0 * number
         assert sum(s.gpu_seconds for s in state.purse.spends.values()) == 15.0 * number
         dollars = sum(s.dollars or 0.0 for s in state.purse.spends.values())
         assert dollars == pytest.approx(0.001 * 15.0 * number)

@@ -336,6 +336,41 @@ def test_a_model_that_leaves_its_page_for_a_while_keeps_its_budget() -> None:
     assert burned(node, "errors") == (11.0, 6.0, 6.0)
 
 
+def test_time_in_which_no_page_names_a_model_is_not_watched() -> None:
+    """Else an adapter that is unloaded overnight would have lost its coverage in the morning."""
+    node = Node(objective("errors"))
+    empty = read_page("# TYPE litellm_proxy_total_requests_metric_total counter\n")
+    for page in (litellm(), litellm(ok=5), empty, empty, litellm(ok=6)):
+        node.tick({GATEWAY: page})
+
+    kept = node.state.kept["errors", "chat"]
+    assert (kept.ledger[-1].measured_seconds, kept.watched_seconds) == (10.0, 10.0)
+
+
+def test_time_between_two_looks_at_a_target_that_is_read_seldom_is_watched() -> None:
+    node, gateway = Node(objective("errors")), replace(GATEWAY, least_interval_seconds=15.0)
+    node.tick({gateway: litellm()})
+    node.rest(gateway, gpus=[], table={})
+
+    assert node.state.kept["errors", "chat"].watched_seconds == 5.0
+
+    node.rest(gateway, gpus=[], table={})
+    node.tick({gateway: litellm(ok=3)})
+
+    kept = node.state.kept["errors", "chat"]
+    assert (kept.ledger[-1].measured_seconds, kept.watched_seconds) == (15.0, 15.0)
+
+
+def test_a_young_engine_has_been_watched_for_as_long_as_it_was_measured() -> None:
+    node = Node(objective("errors"))
+    node.tick({})
+    node.tick({ENGINE: vllm(ok=2, started=1003.0)})
+
+    kept = node.state.kept["errors", "chat"]
+    assert kept.ledger[-1].valid == 2.0
+    assert kept.watched_seconds == kept.ledger[-1].measured_seconds
+
+
 def test_a_model_that_stays_away_is_forgotten_with_its_budget() -> None:
     node = Node(objective("errors"))
     node.tick({GATEWAY: litellm(ok=5)})

@@ -43,6 +43,7 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
             ),
             source=kept.source,
             tallies=kept.tallies,
+            watched_seconds=kept.watched_seconds,
         )
         for (name, model), kept in sorted(state.shown.items(), key=lambda item: item[0])
         if name in by_name

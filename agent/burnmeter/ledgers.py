@@ -44,6 +44,8 @@ class Kept:
     """Source -> what it has counted since first sight."""
     counted: Mapping[str, Counted]
     """By vantage, each that has."""
+    watched_seconds: float = 0.0
+    """Of time since first sight in which it was not shelved, measured or not."""
     is_shelved: bool = False
     """No page names the model now; it may come back, as an adapter does that is loaded again."""
 
@@ -96,8 +98,10 @@ def _keep(
     source = vantage.best([found.watched for found in asked], measure)
     here = [found for found in asked if found.watched.vantage == source]
     awake = [found for found in here if not found.is_resting]
+    passed = at_seconds - (before.at_seconds if before.at_seconds is not None else at_seconds)
+    watched_seconds = was.watched_seconds + (passed if ledger else 0.0)
     if not awake and ledger:
-        return replace(was, is_shelved=False)
+        return replace(was, is_shelved=False, watched_seconds=watched_seconds)
     # Of a prefill and a decode worker only one counts a request that both have seen.
     own = [found for found in awake if not vantage.leaves_out(found.watched, measure)]
     tally, seconds, unmeasured = _sum(objective, model, own or awake)
@@ -114,12 +118,15 @@ def _keep(
         source = _witness(model, own)
     if tally is not None and source is not None:
         tallies = {**tallies, source: _plus(tallies.get(source), tally)}
+    ledger = slo.record(ledger, at_seconds, tally, seconds)
     return Kept(
-        ledger=slo.record(ledger, at_seconds, tally, seconds),
+        ledger=ledger,
         unmeasured=unmeasured,
         source=source if tally is not None else None,
         tallies=tallies,
         counted=counted,
+        # A young engine's first look, and one after a rest, are of time before this tick.
+        watched_seconds=max(watched_seconds, ledger[-1].measured_seconds),
     )
 
 

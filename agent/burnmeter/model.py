@@ -462,6 +462,10 @@ class Burn:
     """At most; the same where good events are known exactly."""
     covered_ratio: float
     """Share of the period that this agent has measured."""
+    measured_seconds: float = 0.0
+    """Since first sight, of at least one of the model's targets."""
+    watched_seconds: float = 0.0
+    """Since first sight, measured or not, while some page named the model."""
 
 
 # --- money -------------------------------------------------------------------------------------

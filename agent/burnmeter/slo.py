@@ -191,6 +191,7 @@ def burn(
         budget_left_ratio=_left(period.burn_upper, covered),
         budget_left_upper_ratio=_left(period.burn_lower, covered),
         covered_ratio=covered,
+        measured_seconds=last.measured_seconds,
     )
 
 

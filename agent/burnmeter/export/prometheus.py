@@ -145,6 +145,8 @@ def _slo(burn: Burn) -> Iterator[Row]:
     yield left, {**who, "bound": "lower"}, burn.budget_left_ratio
     yield left, {**who, "bound": "upper"}, burn.budget_left_upper_ratio
     yield "burnmeter_slo_covered_ratio", who, burn.covered_ratio
+    yield "burnmeter_slo_measured_seconds_total", who, burn.measured_seconds
+    yield "burnmeter_slo_watched_seconds_total", who, burn.watched_seconds
     for state in STATES:
         yield "burnmeter_slo_state", {**who, "state": state}, float(burn.state == state)
 

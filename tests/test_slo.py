@@ -36,7 +36,6 @@ def judge(
         "llama",
         ledger,
         unmeasured=unmeasured,
-        counts_events=indicator != "availability",
     )
 
 

@@ -333,7 +333,8 @@ def _number(burn: float) -> str:
 
 def span_words(seconds: float) -> str:
     """300 -> `5 min`, 21600 -> `6 h`, 259200 -> `3 d`, 100 -> `100 s`."""
-    for size, word in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= size and (seconds % size == 0 or seconds >= 3 * size):
-            return f"{seconds / size:.0f} {word}"
-    return f"{seconds:.0f} s"
+    whole = round(seconds)  # Of a window of two minutes 119.9 s are covered.
+    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if whole >= size and (whole % size == 0 or whole >= 3 * size):
+            return f"{whole / size:.0f} {word}"
+    return f"{whole} s"

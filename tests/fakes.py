@@ -131,14 +131,16 @@ def objective(
     threshold_seconds: float | None = None,
     name: str | None = None,
     period_seconds: float = 30 * 86400.0,
+    **changes: Any,
 ) -> Objective:
-    """An SLO for every model."""
+    """An SLO for every model; `changes` are other fields of it."""
     return Objective(
         name=name or indicator,
         indicator=indicator,
         objective_ratio=objective_ratio,
         threshold_seconds=threshold_seconds,
         period_seconds=period_seconds,
+        **changes,
     )
 
 

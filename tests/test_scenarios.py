@@ -15,12 +15,13 @@ import yaml
 
 from burnmeter import pipeline, views
 from burnmeter.frame import Frame
-from burnmeter.model import Failure, PageReading, Target
+from burnmeter.model import Failure, GpuReading, PageReading, ProcessReading, Target
 from burnmeter.page import Page, PageMemory, read_page
 from burnmeter.pipeline import Readings, Settings, State
+from burnmeter.pricing import Price
 from burnmeter.snapshot import Health, Snapshot
 from tests import notation
-from tests.fakes import objective, terms
+from tests.fakes import gpu, objective, processes, terms
 
 FOLDER = Path(__file__).resolve().parent / "scenarios"
 STORIES = {
@@ -29,6 +30,7 @@ STORIES = {
     for story in yaml.safe_load(path.read_text("utf-8"))
 }
 STARTED = 1000.0
+WATTS = 500.0
 DEFAULT_SLOS = [
     {"indicator": "ttft", "percent": 99, "threshold_seconds": 0.5},
     {"indicator": "errors", "percent": 99},
@@ -84,6 +86,9 @@ class Theatre:
             name: Engine(Target(name=name, url=f"http://{name}", origin=origin))
             for name in story.get("engines", ["a"])
         }
+        # Target -> how many GPUs its process holds; each draws 500 W.
+        self.gpus = dict(story.get("gpus", {}))
+        hourly = story.get("gpu_dollars_per_hour")
         slos = story.get("slos", DEFAULT_SLOS)
         self.settings = Settings(
             terms=terms(interval_seconds=self.interval),
@@ -91,11 +96,12 @@ class Theatre:
                 objective(
                     slo["indicator"],
                     slo["percent"] / 100,
-                    threshold_seconds=slo.get("threshold_seconds"),
+                    **{key: value for key, value in slo.items() if key.startswith("threshold_")},
                 )
                 for slo in slos
             ),
             recent_seconds=60.0,
+            prices={"NVIDIA H100": None if hourly is None else Price(hourly, 0.0, "a story")},
         )
         self.state = State(started_timestamp_seconds=STARTED)
         self.at, self.wall_shift = 0.0, 0.0
@@ -124,6 +130,18 @@ class Theatre:
             else:
                 words[word] = old + step
 
+    def _gpus(self) -> GpuReading:
+        pids = [self.engines[name].target.pid for name, n in self.gpus.items() for _ in range(n)]
+        return GpuReading(
+            at_seconds=self.at,
+            timestamp_seconds=STARTED + self.at,
+            duration_seconds=0.0,
+            gpus=tuple(
+                gpu(f"GPU-{place}", *([pid] if pid else []), energy_joules=WATTS * self.at)
+                for place, pid in enumerate(pids)
+            ),
+        )
+
     def _tick(self) -> Snapshot:
         timestamp = STARTED + self.at + self.wall_shift
         there = {name: e for name, e in self.engines.items() if e.is_there}
@@ -132,8 +150,13 @@ class Theatre:
             timestamp_seconds=timestamp,
             targets=tuple(engine.target for engine in there.values()),
             pages={name: engine.read(self.at, timestamp) for name, engine in there.items()},
-            gpus=None,
-            processes=None,
+            gpus=self._gpus() if self.gpus else None,
+            processes=ProcessReading(
+                at_seconds=self.at,
+                timestamp_seconds=timestamp,
+                duration_seconds=0.0,
+                processes=processes(*((e.target.pid, 1) for e in there.values() if e.target.pid)),
+            ),
         )
         self.state = pipeline.tick(self.state, readings, self.settings)
         self.frame, models = views.turn(

@@ -4,7 +4,7 @@ import pytest
 
 from burnmeter import sli
 from burnmeter.model import Key, Tally
-from burnmeter.sli import Slice
+from burnmeter.sli import Slice, Worth
 from tests.fakes import LOST, OK, TTFT, growth, histogram, key, objective, requests
 
 AWAKE = Slice(5.0, True)
@@ -76,6 +76,28 @@ def test_time_is_good_bad_or_not_measured(is_good: bool | None, tally: Tally | N
     goal = objective("availability")
 
     assert sli.tally(goal, "llama", growth({}), Slice(5.0, is_good)) == tally
+
+
+@pytest.mark.parametrize(
+    ("worth", "cheap", "fast"),
+    [
+        (Worth(1.9, None), Tally(5, 5, 5), Tally(5, 0, 0)),
+        (Worth(2.0, None), Tally(5, 5, 5), Tally(5, 5, 5)),
+        (Worth(2.1, None), Tally(5, 0, 0), Tally(5, 5, 5)),
+        (Worth(0.0, None), Tally(5, 5, 5), Tally(5, 0, 0)),
+        (Worth(None, None), Tally(0, 0, 0), Tally(0, 0, 0)),
+        (Worth(None, "no price is known"), None, None),
+    ],
+    ids=["below", "at it", "above", "nothing", "idle", "not known"],
+)
+def test_time_is_good_on_one_side_of_a_threshold_and_at_it(
+    worth: Worth, cheap: Tally | None, fast: Tally | None
+) -> None:
+    below = objective("cost", threshold_dollars_per_million_tokens=2.0)
+    above = objective("throughput", threshold_tokens_per_second=2.0)
+
+    assert sli.worth(below, worth, 5.0) == cheap
+    assert sli.worth(above, worth, 5.0) == fast
 
 
 def test_an_objective_asks_for_its_own_indicator() -> None:

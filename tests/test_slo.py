@@ -36,7 +36,6 @@ def judge(
         "llama",
         ledger,
         unmeasured=unmeasured,
-        counts_events=indicator != "availability",
     )
 
 
@@ -253,7 +252,15 @@ def test_doubt_about_fewer_events_than_alert_is_no_doubt() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(300, "5 min"), (21600, "6 h"), (259200, "3 d"), (100, "100 s"), (5025, "84 min"), (5, "5 s")],
+    [
+        (300, "5 min"),
+        (21600, "6 h"),
+        (259200, "3 d"),
+        (100, "100 s"),
+        (5025, "84 min"),
+        (119.9, "2 min"),
+        (5, "5 s"),
+    ],
 )
 def test_a_span_is_told_in_whole_units(seconds: float, words: str) -> None:
     assert slo.span_words(seconds) == words

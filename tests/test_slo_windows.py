@@ -105,7 +105,7 @@ def minutes_to_page(ratio: float, past: Ledger, step: float = 20.0) -> float:
     goal = objective("ttft", ratio, threshold_seconds=1.0)
     for number in range(1, 200):
         ledger = slo.record(ledger, at + number * step, Tally(5, 0, 0), step)
-        if slo.burn(goal, "m", ledger, unmeasured=None, counts_events=True).severity == "page":
+        if slo.burn(goal, "m", ledger, unmeasured=None).severity == "page":
             return number * step / 60
     return float("inf")
 
@@ -136,7 +136,7 @@ def test_the_certain_burn_is_never_above_the_possible(
     for number, tally in enumerate(history):
         ledger = slo.record(ledger, 5.0 * number, tally, 5.0)
 
-    burn = slo.burn(objective("errors", ratio), "m", ledger, unmeasured=None, counts_events=True)
+    burn = slo.burn(objective("errors", ratio), "m", ledger, unmeasured=None)
 
     most = 1 / (1 - ratio) + 1e-6
     for window in burn.windows:

@@ -187,6 +187,31 @@ def test_an_objective_is_said_short_and_in_full() -> None:
 
 
 @pytest.mark.parametrize(
+    ("indicator", "threshold", "short"),
+    [
+        (
+            "throughput",
+            {"threshold_tokens_per_second": 20.0},
+            "throughput above 20 tokens/s per request",
+        ),
+        (
+            "cost",
+            {"threshold_dollars_per_million_tokens": 0.625},
+            "cost below $0.625 per million tokens",
+        ),
+        ("energy", {"threshold_joules_per_token": 1.5}, "energy below 1.5 J per token"),
+    ],
+)
+def test_what_time_is_worth_is_promised_of_working_time(
+    indicator: str, threshold: dict[str, float], short: str
+) -> None:
+    goal = objective(indicator, threshold_seconds=None, **threshold)
+
+    assert words.objective(goal) == short
+    assert words.promise(goal) == f"99 % of working time with {short}, over 30 d"
+
+
+@pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
         (2.99 / 3600, "dollars per GPU-second", "$2.99 / GPU-h"),

@@ -26,15 +26,15 @@ def words(text: str) -> tuple[str, ...]:
 # Lowest first: a module may import only what stands before it. A folder is one room.
 ORDER: Final = words(
     """
-    __init__ units errors model snapshot located catalog histograms tree
+    __init__ units errors model indicators snapshot located catalog histograms tree
     boards prices hardware xids model_facts
     config_rules config_slos slo_queries slo_meanings
     config_queries config_sloth config_openslo config_slo_files
     config_targets config_probes config_owners config_prices
     config_facts config_alertmanagers config pricing
     dialects page choice names planning normalise growth meters gpu_watch owners
-    attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
-    pipeline frame recent usage signature bill views
+    attribution sli slo naming watch vantage prompts made paces revenue roofline staleness
+    ledgers state recent usage signature bill worth pipeline frame views
     explanation cost_explanation inspection doctor
     sources export simulate checkpoint
     provision
@@ -47,11 +47,11 @@ ORDER: Final = words(
 PURE: Final = frozenset(
     words(
         """
-        units errors model snapshot histograms tree
+        units errors model indicators snapshot histograms tree
         boards prices hardware xids model_facts pricing slo_queries slo_meanings
         page choice names planning normalise growth meters gpu_watch owners
-        attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
-        pipeline frame recent usage signature bill views
+        attribution sli slo naming watch vantage prompts made paces revenue roofline staleness
+        ledgers state recent usage signature bill worth pipeline frame views
         """
     )
 )
@@ -73,8 +73,8 @@ MIDDLE: Final = frozenset(
     words(
         """
         choice names planning normalise growth meters gpu_watch owners
-        attribution sli slo naming watch vantage prompts made revenue roofline staleness ledgers
-        pipeline frame recent usage signature bill views
+        attribution sli slo naming watch vantage prompts made paces revenue roofline staleness
+        ledgers state recent usage signature bill worth pipeline frame views
         """
     )
 )

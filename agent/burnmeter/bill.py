@@ -12,16 +12,17 @@ from typing import Final, NamedTuple
 from burnmeter import attribution, usage
 from burnmeter.attribution import Portion
 from burnmeter.model import Spend, Target
-from burnmeter.pipeline import Settings, State
 from burnmeter.recent import WHOLE_RATIO, Recent
 from burnmeter.signature import signature
 from burnmeter.snapshot import Signature
+from burnmeter.state import Settings, State
 from burnmeter.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 from burnmeter.usage import Used
 from burnmeter.watch import Watched
 
 NO_GPU: Final = "no GPU of this node is known to be its"
-UNCOUNTED: Final = ("its tokens are not known", "no token was generated lately")
+IDLE: Final = "no token was generated lately"
+UNCOUNTED: Final = ("its tokens are not known", IDLE)
 """Why there is no cost per token where nothing is wrong."""
 NEW: Final = "its GPUs are known for too short a time"
 COST, ENERGY, TOTAL = "cost_dollars_total", "energy_joules_total", "cost_dollars"
@@ -43,35 +44,56 @@ class Money(NamedTuple):
     """What is not known, or not whole -> why."""
 
 
+class PerToken(NamedTuple):
+    """What a token costs and takes."""
+
+    dollars_per_million_tokens: float | None
+    joules_per_token: float | None
+    is_split: bool
+    """Its GPUs here and its tokens are not of the same engines."""
+    why: Mapping[str, str | None]
+    """COST and ENERGY -> why it is not known; None where it is."""
+
+
 def money(
     state: State, settings: Settings, did: Recent, vantage: str, watched: Sequence[Watched]
 ) -> Money:
     """`vantage`: the one from which its tokens are taken."""
     used = usage.used(state, settings, did, vantage, watched)
-    split = _split(state.portions, did.model, watched)
-    no_gpus = split or _nobodys(state, did.model, watched)
-    cost = None if split else _per(used.dollars, used.generated, TOKENS_PER_MILLION)
-    joules = None if split else _per(used.joules, used.generated)
-    why = {
-        COST: no_gpus or _unpriced(state, settings, did.model, used) or _no_tokens(used),
-        ENERGY: no_gpus or _unmetered(used) or _no_tokens(used),
-    }
-    known = {COST: cost, ENERGY: joules}
+    per = per_token(state, settings, used, did.model, watched)
     ours = attribution.total(
         spend for share, spend in state.purse.spends.items() if share.model == did.model
     )
     return Money(
-        dollars_per_million_tokens=cost,
-        joules_per_token=joules,
+        dollars_per_million_tokens=per.dollars_per_million_tokens,
+        joules_per_token=per.joules_per_token,
         cost_dollars=ours.dollars,
         revenue_dollars=did.earned,
         cost_dollars_per_hour=_per(used.dollars, used.seconds, SECONDS_PER_HOUR),
         revenue_dollars_per_hour=_per(did.earned_lately, did.seconds, SECONDS_PER_HOUR),
-        signature=None if split else signature(used),
-        why={
-            **{name: text for name, text in why.items() if known[name] is None},
-            TOTAL: _left_out(ours),
-        },
+        signature=None if per.is_split else signature(used),
+        why={**per.why, TOTAL: _left_out(ours)},
+    )
+
+
+def per_token(
+    state: State, settings: Settings, used: Used, model: str, watched: Sequence[Watched]
+) -> PerToken:
+    """What one of its tokens costs, and takes."""
+    split = _split(state.portions, model, watched)
+    no_gpus = split or _nobodys(state, model, watched)
+    cost = None if split else _per(used.dollars, used.generated, TOKENS_PER_MILLION)
+    joules = None if split else _per(used.joules, used.generated)
+    why_not = {
+        COST: no_gpus or _unpriced(state, settings, model, used) or _no_tokens(used),
+        ENERGY: no_gpus or _unmetered(used) or _no_tokens(used),
+    }
+    known = {COST: cost, ENERGY: joules}
+    return PerToken(
+        dollars_per_million_tokens=cost,
+        joules_per_token=joules,
+        is_split=split is not None,
+        why={name: why if known[name] is None else None for name, why in why_not.items()},
     )
 
 

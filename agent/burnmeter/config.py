@@ -26,6 +26,7 @@ from burnmeter import (
     config_slo_files,
     config_slos,
     config_targets,
+    indicators,
     located,
 )
 from burnmeter import config_rules as rules
@@ -237,7 +238,7 @@ def _objective_as_dict(objective: Objective) -> dict[str, Any]:
     return {
         "name": objective.name,
         "indicator": objective.indicator,
-        "threshold_seconds": objective.threshold_seconds,
+        **indicators.thresholds(objective),
         "objective_percent": float(Decimal(repr(objective.objective_ratio)) * 100),
         "window_days": objective.period_seconds / SECONDS_PER_DAY,
         "match": dict(objective.match) or None,

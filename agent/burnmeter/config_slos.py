@@ -11,17 +11,16 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from burnmeter import config_rules as rules
+from burnmeter import indicators
 from burnmeter.config_rules import Report, Rule, RuleError, given, plain
+from burnmeter.indicators import DOLLARS, INDICATORS, JOULES, SPEED, THRESHOLDS, Threshold
 from burnmeter.located import Located, shown
 from burnmeter.model import Objective, Target
-from burnmeter.units import SECONDS_PER_DAY
+from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 Bounds = Mapping[str, Mapping[str, tuple[float, ...]]]
 """Engine -> latency indicator -> upper bounds of its buckets, by default, ascending."""
 
-LATENCIES: Final = ("ttft", "itl", "tpot", "duration", "queue")
-COUNTS: Final = ("errors", "availability")
-INDICATORS: Final = (*LATENCIES, *COUNTS)
 TOKEN_LATENCIES: Final = ("ttft", "itl", "tpot")
 NEEDED: Final = {"name": "chat-ttft", "indicator": "ttft", "objective_percent": "95"}
 """Keys that each objective must have, with an example."""
@@ -32,6 +31,10 @@ MOST: Final = 100
 """Each objective is kept for each of its models, and looked at in each tick."""
 LONG_SECONDS: Final = 60.0
 """Nobody waits longer for a token: a threshold above it is likely meant in milliseconds."""
+MANY_TOKENS_PER_SECOND: Final = 1000.0
+"""No single request gets more of a large model: likely what all get together is meant."""
+MANY_JOULES_PER_TOKEN: Final = 200.0
+"""Eight GPUs at full power make a token so: likely watt-hours of a million tokens are meant."""
 
 DEFAULTS: Final = (
     Objective(name="ttft", indicator="ttft", objective_ratio=0.95, threshold_seconds=1.0),
@@ -75,7 +78,7 @@ def _read_objective(
     keys: Mapping[str, Rule] = {
         "name": rules.slug,
         "indicator": rules.choice("an indicator", INDICATORS),
-        "threshold_seconds": rules.number("threshold_seconds", 1e-6, 86400),
+        **{key: _threshold(key, one) for key, one in THRESHOLDS.items()},
         "objective_percent": percent,
         "window_days": rules.number("window_days", 1, 366),
         "match": lambda got: _match(report, got, f"{where}.match"),
@@ -87,25 +90,54 @@ def _read_objective(
     for key in NEEDED:
         if rules.lacks(node, key, keys):
             report.error(node, f"{where}: `{key}` is missing; add one like `{key}: {NEEDED[key]}`")
-    indicator = values.get("indicator")
-    if indicator in LATENCIES and rules.lacks(node, "threshold_seconds", keys):
-        text = f"{where}: `threshold_seconds` is missing; below how many seconds is {indicator}"
-        report.error(node, f"{text} good? Add one like `threshold_seconds: 0.5`")
-    if indicator in COUNTS and rules.has(node, "threshold_seconds"):
-        text = f"{where}.threshold_seconds: {indicator} knows no threshold; remove the line"
-        at = rules.find(node, "threshold_seconds")
-        report.error(at, f"{text}, or choose another indicator: {rules.listing(LATENCIES)}")
+    if "indicator" in values:
+        _check_own_threshold(report, node, where, values["indicator"], keys)
     if not NEEDED.keys() <= values.keys():
         return []
     objective = Objective(
         name=values["name"],
         indicator=values["indicator"],
         objective_ratio=values["objective_percent"],
-        threshold_seconds=values.get("threshold_seconds"),
+        **{key: values.get(key) for key in THRESHOLDS},
         period_seconds=values.get("window_days", WINDOW_DAYS) * SECONDS_PER_DAY,
         match=values.get("match", ()),
     )
     return [Placed(where, node, objective)]
+
+
+def _check_own_threshold(
+    report: Report, node: Located, where: str, name: str, keys: Mapping[str, Rule]
+) -> None:
+    """An objective has the threshold of its indicator, and no other's."""
+    about = INDICATORS[name]
+    own = about.threshold
+    if own is not None and rules.lacks(node, own, keys):
+        side = "above" if about.is_above else "below"
+        of = THRESHOLDS[own]
+        text = f"{where}: `{own}` is missing; {side} how many {of.unit} is {name} good?"
+        report.error(node, f"{text} Add one like `{own}: {plain(of.example)}`")
+    for key in THRESHOLDS:
+        if key == own or not rules.has(node, key):
+            continue
+        knows = "no threshold" if own is None else f"only `{own}`"
+        text = f"{where}.{key}: {name} knows {knows}; remove the line, or choose another indicator"
+        others = rules.listing(indicators.having(key))
+        report.error(rules.find(node, key), f"{text}: {others}")
+
+
+def _threshold(key: str, of: Threshold) -> Rule:
+    number = rules.number(key, of.least, of.most)
+
+    def dollars(node: Located) -> float:
+        value = node.value
+        if isinstance(value, float) and 0 < value < of.least:
+            text = f"{plain(value)} dollars per million tokens are next to nothing"
+            meant = plain(float(Decimal(repr(value)) * Decimal(TOKENS_PER_MILLION)))
+            raise RuleError(f"{text}. Dollars per token? Write {meant}")
+        checked: float = number(node)
+        return checked
+
+    return dollars if key == DOLLARS else number
 
 
 def take_name(report: Report, at: Located, where: str, name: str, names: dict[str, str]) -> None:
@@ -154,8 +186,10 @@ def check(
     targets = tuple(targets)
     known = {target.model for target in targets if target.model is not None} | {*models.values()}
     for placed in read:
-        engines = _meeting(placed.objective, targets, bounds)
-        _check_threshold(report, placed, engines)
+        if placed.objective.threshold_seconds is not None:
+            engines = _meeting(placed.objective, targets, bounds)
+            _check_bounds(report, placed, placed.objective.threshold_seconds, engines)
+        _check_likely(report, placed)
         for _, model in placed.objective.match:
             if model not in known:
                 text = f"{placed.where}.{placed.model}: no target and no line of `models` names"
@@ -164,11 +198,22 @@ def check(
                 report.warn(at, f"{text} `{shown(model)}`{hint}")
 
 
-def _check_threshold(report: Report, placed: Placed, engines: Bounds) -> None:
+def _check_likely(report: Report, placed: Placed) -> None:
+    """Thresholds that are allowed, and likely meant in another unit."""
+    speed, joules = (getattr(placed.objective, key) for key in (SPEED, JOULES))
+    if speed is not None and speed > MANY_TOKENS_PER_SECOND:
+        text = f"{placed.where}.{SPEED}: {plain(speed)} tokens per second are many for one request"
+        report.warn(rules.find(placed.node, SPEED), f"{text}; all together are not meant here")
+    if joules is not None and joules > MANY_JOULES_PER_TOKEN:
+        text = f"{placed.where}.{JOULES}: {plain(joules)} joules are many for one token"
+        meant = plain(round(joules * SECONDS_PER_HOUR / TOKENS_PER_MILLION, 6))
+        at = rules.find(placed.node, JOULES)
+        report.warn(at, f"{text}. Watt-hours of a million tokens? Write {meant}")
+
+
+def _check_bounds(report: Report, placed: Placed, threshold: float, engines: Bounds) -> None:
     """Hold a threshold against the bounds of the engines that it may meet."""
-    threshold, indicator = placed.objective.threshold_seconds, placed.objective.indicator
-    if threshold is None:
-        return
+    indicator = placed.objective.indicator
     at = rules.find(placed.node, "threshold_seconds")
     known = {
         name: table[indicator] for name, table in sorted(engines.items()) if table.get(indicator)

@@ -10,8 +10,8 @@ from typing import Final
 
 from burnmeter import slo
 from burnmeter.model import Burn, Objective
-from burnmeter.pipeline import Settings, State
 from burnmeter.snapshot import Event, ModelView, Point
+from burnmeter.state import Settings, State
 
 HISTORY_STEP_SECONDS: Final = 15.0
 HISTORY_POINTS: Final = 120
@@ -34,13 +34,7 @@ def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
     by_name = {objective.name: objective for objective in objectives}
     return tuple(
         replace(
-            slo.burn(
-                by_name[name],
-                model,
-                kept.ledger,
-                unmeasured=kept.unmeasured,
-                counts_events=by_name[name].indicator != "availability",
-            ),
+            slo.burn(by_name[name], model, kept.ledger, unmeasured=kept.unmeasured),
             source=kept.source,
             tallies=kept.tallies,
             watched_seconds=kept.watched_seconds,

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple
 
-from burnmeter import growth, sli, slo, vantage, watch
+from burnmeter import growth, indicators, sli, slo, vantage, watch
 from burnmeter.dialects import INDICATORS
 from burnmeter.model import Growth, Objective, Tally
+from burnmeter.sli import Worth
 from burnmeter.watch import Look, Watched
 
 MEASURES: Final = {**INDICATORS, sli.ERRORS: vantage.FAILED}
@@ -50,6 +51,19 @@ class Kept:
     """No page names the model now; it may come back, as an adapter does that is loaded again."""
 
 
+class Told(NamedTuple):
+    """What the recent window of one model is worth at a tick; see worth.py."""
+
+    source: str
+    """From which vantage its tokens are counted."""
+    seconds: float
+    """Of the tick, as far as the window says anything of it."""
+    is_resting: bool
+    """It was not time to look: nothing is known that was not known before."""
+    worths: Mapping[str, Worth]
+    """By indicator."""
+
+
 class Before(NamedTuple):
     """What the tick before left."""
 
@@ -62,7 +76,11 @@ NOTHING_KEPT: Final = Kept(ledger=(), unmeasured=None, source=None, tallies={}, 
 
 
 def keep(
-    before: Before, looks: Iterable[Look], at_seconds: float, objectives: Sequence[Objective]
+    before: Before,
+    looks: Iterable[Look],
+    at_seconds: float,
+    objectives: Sequence[Objective],
+    told: Mapping[str, Told],
 ) -> dict[Name, Kept]:
     """What each objective has come to on each model that it is about.
 
@@ -80,28 +98,54 @@ def keep(
     kept: dict[Name, Kept] = {}
     for objective in objectives:
         for model, of_model in by_model.items():
-            if concerns(objective, model):
-                name = objective.name, model
-                kept[name] = _keep(before, objective, model, of_model, at_seconds)
+            if not concerns(objective, model):
+                continue
+            name = objective.name, model
+            was = _watched(before, name, at_seconds)
+            if indicators.of(objective).is_worth:
+                kept[name] = _keep_worth(was, objective, told[model], at_seconds)
+            else:
+                kept[name] = _keep(before, was, objective, model, of_model, at_seconds)
     left = (name for name in before.kept.keys() - kept.keys() if name[1] in held)
     return kept | {name: replace(before.kept[name], is_shelved=True) for name in left}
 
 
+def _watched(before: Before, name: Name, at_seconds: float) -> Kept:
+    """What was kept, on show again, and with the time since the last tick as watched."""
+    was = before.kept.get(name)
+    if was is None or before.at_seconds is None:
+        return was or NOTHING_KEPT
+    seconds = was.watched_seconds + at_seconds - before.at_seconds
+    return replace(was, is_shelved=False, watched_seconds=seconds)
+
+
+def _keep_worth(was: Kept, objective: Objective, told: Told, at_seconds: float) -> Kept:
+    if told.is_resting and was.ledger:
+        return was
+    worth = told.worths[objective.indicator]
+    seconds = told.seconds
+    if was.ledger:
+        seconds = min(seconds, at_seconds - was.ledger[-1].at_seconds)
+    tally = sli.worth(objective, worth, seconds)
+    return _recorded(was, at_seconds, tally, seconds, source=told.source, unmeasured=worth.why)
+
+
 def _keep(
-    before: Before, objective: Objective, model: str, looks: Sequence[Look], at_seconds: float
+    before: Before,
+    was: Kept,
+    objective: Objective,
+    model: str,
+    looks: Sequence[Look],
+    at_seconds: float,
 ) -> Kept:
-    name = objective.name, model
-    was = before.kept.get(name, NOTHING_KEPT)
-    ledger, tallies, counted = was.ledger, was.tallies, was.counted
+    ledger, counted = was.ledger, was.counted
     measure = MEASURES.get(objective.indicator)
     asked = _asked(before, looks, counted) if measure is not None else looks
     source = vantage.best([found.watched for found in asked], measure)
     here = [found for found in asked if found.watched.vantage == source]
     awake = [found for found in here if not found.is_resting]
-    passed = at_seconds - (before.at_seconds if before.at_seconds is not None else at_seconds)
-    watched_seconds = was.watched_seconds + (passed if ledger else 0.0)
     if not awake and ledger:
-        return replace(was, is_shelved=False, watched_seconds=watched_seconds)
+        return was
     # Of a prefill and a decode worker only one counts a request that both have seen.
     own = [found for found in awake if not vantage.leaves_out(found.watched, measure)]
     tally, seconds, unmeasured = _sum(objective, model, own or awake)
@@ -116,17 +160,32 @@ def _keep(
         counted = {**counted, source: Counted(after, at_seconds)}
     if objective.indicator == sli.ERRORS and source == "engine":
         source = _witness(model, own)
+    was = replace(was, counted=counted)
+    return _recorded(was, at_seconds, tally, seconds, source=source, unmeasured=unmeasured)
+
+
+def _recorded(
+    was: Kept,
+    at_seconds: float,
+    tally: Tally | None,
+    seconds: float,
+    *,
+    source: str | None,
+    unmeasured: str | None,
+) -> Kept:
+    """What was kept, and this tick's. `tally` None: not measured."""
+    ledger = slo.record(was.ledger, at_seconds, tally, seconds)
+    tallies = was.tallies
     if tally is not None and source is not None:
         tallies = {**tallies, source: _plus(tallies.get(source), tally)}
-    ledger = slo.record(ledger, at_seconds, tally, seconds)
-    return Kept(
+    return replace(
+        was,
         ledger=ledger,
         unmeasured=unmeasured,
         source=source if tally is not None else None,
         tallies=tallies,
-        counted=counted,
         # A young engine's first look, and one after a rest, are of time before this tick.
-        watched_seconds=max(watched_seconds, ledger[-1].measured_seconds),
+        watched_seconds=max(was.watched_seconds, ledger[-1].measured_seconds),
     )
 
 

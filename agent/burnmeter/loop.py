@@ -34,11 +34,12 @@ from burnmeter.model import (
 )
 from burnmeter.model_facts.known import Library, LibraryReading
 from burnmeter.page import Page, PageMemory, read_page
-from burnmeter.pipeline import Readings, Settings, State, tick
+from burnmeter.pipeline import Readings, tick
 from burnmeter.snapshot import AlertmanagerView, Health, Snapshot, SourceView
 from burnmeter.sources.own import OwnCost
 from burnmeter.sources.price_file import PriceReading
 from burnmeter.sources.recording import RawTick
+from burnmeter.state import Settings, State
 from burnmeter.telling import tell
 from burnmeter.watch import Terms
 

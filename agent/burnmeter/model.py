@@ -406,12 +406,15 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One SLO, in base units. `indicator`: a latency measure's short name, errors, availability."""
+    """One SLO, in base units; indicators.py says which of the thresholds its indicator has."""
 
     name: str
     indicator: str
     objective_ratio: float
     threshold_seconds: float | None = None
+    threshold_tokens_per_second: float | None = None
+    threshold_dollars_per_million_tokens: float | None = None
+    threshold_joules_per_token: float | None = None
     period_seconds: float = 30 * 86400.0
     match: Labels = ()
 
@@ -426,14 +429,11 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBurn:
-    """How fast one window spends the budget. None: nothing valid in it.
-
-    `lower` and `upper` come from the bounds on good events; `covered_seconds` is how much of the
-    window was measured.
-    """
+    """How fast one window spends the budget, by the bounds on good events; None: nothing valid."""
 
     seconds: float
     covered_seconds: float
+    """How much of it was measured."""
     valid: float
     burn_lower: float | None
     burn_upper: float | None
@@ -465,7 +465,7 @@ class Burn:
     measured_seconds: float = 0.0
     """Since first sight, of at least one of the model's targets."""
     watched_seconds: float = 0.0
-    """Since first sight, measured or not, while some page named the model."""
+    """The same, measured or not, while some page named the model."""
 
 
 # --- money -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ are made last, in views.py, from differences of totals.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -18,37 +18,36 @@ from burnmeter import (
     ledgers,
     made,
     names,
+    paces,
     prompts,
     revenue,
     roofline,
     staleness,
     watch,
+    worth,
 )
-from burnmeter.attribution import Held, Portion, Purse
-from burnmeter.config_owners import OwnerRule
+from burnmeter.attribution import Portion, Purse
 from burnmeter.config_prices import Prices
 from burnmeter.gpu_watch import Boards, Told
-from burnmeter.ledgers import Before, Kept
+from burnmeter.ledgers import Before
 from burnmeter.model import (
     GpuReading,
     Histogram,
     Key,
     Launch,
-    Objective,
     PageReading,
     Pod,
     Process,
     ProcessReading,
-    Share,
-    Spend,
     Target,
 )
 from burnmeter.model_facts.known import Library
 from burnmeter.owners import Kin, Tenant
 from burnmeter.page import Page
-from burnmeter.pricing import Price
 from burnmeter.snapshot import Event
+from burnmeter.state import Past, Settings, State
 from burnmeter.watch import Look, Terms, Watched
+from burnmeter.worth import Tellers
 
 EVENTS_KEPT: Final = 100
 GAP_INTERVALS: Final = 3.0
@@ -79,73 +78,6 @@ class Readings:
     """What is known of the models; None: nothing that was not known before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """Totals at one tick, to take recent differences from."""
-
-    at_seconds: float
-    counters: Mapping[Key, float]
-    histograms: Mapping[Key, Histogram]
-    spends: Mapping[Share, Spend]
-    revenue: Mapping[Key, float]
-    roofline: Mapping[Key, float] = field(default_factory=dict)
-    made: Mapping[Key, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that is remembered between two ticks."""
-
-    started_timestamp_seconds: float
-    at_seconds: float | None = None
-    ticks: int = 0
-    watched: Mapping[str, Watched] = field(default_factory=dict)
-    counters: Mapping[Key, float] = field(default_factory=dict)
-    histograms: Mapping[Key, Histogram] = field(default_factory=dict)
-    revenue: Mapping[Key, float] = field(default_factory=dict)
-    """What tokens brought since first sight, by model and kind."""
-    roofline: Mapping[Key, float] = field(default_factory=dict)
-    """What their work takes at the limits of the GPUs, by model, target and work."""
-    made: Mapping[Key, float] = field(default_factory=dict)
-    """Tokens that GPUs made which are billed, by model and vantage."""
-    cached_ahead: Mapping[prompts.Where, float] = field(default_factory=dict)
-    """Cached tokens of prompts that are still to be counted."""
-    library: Library = field(default_factory=Library)
-    kept: Mapping[tuple[str, str], Kept] = field(default_factory=dict)
-    """(objective, model) -> what it has come to."""
-    purse: Purse = field(default_factory=Purse)
-    boards: Boards = field(default_factory=Boards)
-    held: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
-    portions: Mapping[str, tuple[Portion, ...]] = field(default_factory=dict)
-    """GPU's uuid -> the processes on it, and whose it is."""
-    processes: Mapping[int, Process] = field(default_factory=dict)
-    pods: Mapping[str, Pod] = field(default_factory=dict)
-    past: tuple[Past, ...] = ()
-    events: tuple[Event, ...] = ()
-
-    @property
-    def shown(self) -> Mapping[tuple[str, str], Kept]:
-        """What is kept of the models that some page names now."""
-        return {name: one for name, one in self.kept.items() if not one.is_shelved}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the config says that the middle needs."""
-
-    terms: Terms
-    objectives: tuple[Objective, ...]
-    recent_seconds: float
-    prices: Mapping[str, Price | None] = field(default_factory=dict)
-    """By GPU name; None: it has no price."""
-    books: tuple[Prices, ...] = ()
-    """All that was said of prices; who is asked first stands first."""
-    owners: tuple[OwnerRule, ...] = ()
-    """The user's word for whose the processes on GPUs are."""
-    shares: int = 1000
-    """Rows that the bill may have, if no more are in use."""
-
-
 def tick(state: State, readings: Readings, settings: Settings) -> State:
     """One tick: pages -> growth -> attribution, totals and ledgers -> the next state."""
     looks = _looks(state, readings, settings.terms)
@@ -168,12 +100,6 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
     counters, hists = _totals(state, looks)
     cached, cached_ahead = prompts.settle(state.cached_ahead, looks.values())
     library = readings.library or state.library
-    kept = ledgers.keep(
-        Before(state.kept, state.watched, state.at_seconds),
-        looks.values(),
-        readings.at_seconds,
-        settings.objectives,
-    )
     now = replace(
         state,
         at_seconds=readings.at_seconds,
@@ -191,9 +117,9 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
             cached,
         ),
         made=made.accrue(state.made, looks.values(), billed.values()),
+        paces=paces.accrue(state.paces, looks.values()),
         cached_ahead=cached_ahead,
         library=library,
-        kept=kept,
         purse=purse,
         boards=boards,
         held=held,
@@ -202,9 +128,17 @@ def tick(state: State, readings: Readings, settings: Settings) -> State:
         pods=pods,
     )
     told = [*_target_events(looks, readings), *_gpu_events(state, now, board_news, readings)]
+    tellers = worth.tellers(looks.values(), settings.objectives)
+    now = replace(now, past=_past(state.past, now, settings.recent_seconds, tellers))
     return replace(
         now,
-        past=_past(state.past, now, settings.recent_seconds),
+        kept=ledgers.keep(
+            Before(state.kept, state.watched, state.at_seconds),
+            looks.values(),
+            readings.at_seconds,
+            settings.objectives,
+            worth.told(now, settings, tellers),
+        ),
         events=(*state.events, *told)[-EVENTS_KEPT:],
     )
 
@@ -410,7 +344,9 @@ def _names_held(looks: Mapping[str, Look]) -> dict[str, Mapping[str, float]]:
     return {name: found.watched.names_held for name, found in looks.items()}
 
 
-def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past, ...]:
+def _past(
+    past: Sequence[Past], now: State, recent_seconds: float, tellers: Mapping[str, Tellers]
+) -> tuple[Past, ...]:
     assert now.at_seconds is not None, "a tick sets the time"
     mark = Past(
         at_seconds=now.at_seconds,
@@ -420,6 +356,8 @@ def _past(past: Sequence[Past], now: State, recent_seconds: float) -> tuple[Past
         revenue=now.revenue,
         roofline=now.roofline,
         made=now.made,
+        paces=now.paces,
+        whole=frozenset((model, one.source) for model, one in tellers.items() if one.is_whole),
     )
     oldest = now.at_seconds - recent_seconds
     kept = [old for old in past if old.at_seconds >= oldest - 1e-6]

@@ -7,16 +7,18 @@ Surprising: a model that appeared within the window is compared with its own fir
 that has only one tick has done nothing that we know of: None, not zero.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import pairwise
+from operator import sub
 from typing import Final, TypeVar
 
-from burnmeter import attribution, catalog, histograms, made
+from burnmeter import attribution, catalog, histograms, made, paces
 from burnmeter.growth import model_of
 from burnmeter.model import Histogram, Key, Share, Spend
-from burnmeter.pipeline import Past
+from burnmeter.paces import Pace
+from burnmeter.state import Past
 
 WHOLE_RATIO: Final = 1e-6
 """Of GPU time: what floating point leaves of nothing."""
@@ -41,6 +43,8 @@ class Recent:
     """How long it has had GPUs: `seconds` at the most."""
     made: Mapping[str, float] = field(default_factory=dict)
     """Vantage -> tokens that these GPUs made, as it counts them."""
+    pace: Pace | None = None
+    """Tokens and the time that requests ran for them, at the vantage that was asked for."""
     roofline: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(target, work) -> what roofline_seconds_total grew by."""
     generating: frozenset[str] = frozenset()
@@ -95,6 +99,32 @@ def by_model(past: Sequence[Past]) -> dict[str, Recent]:
         for model, keys in counters.items()
     }
     return {model: _with_work(_with_revenue(did, past), past) for model, did in found.items()}
+
+
+def whole(past: Sequence[Past], wanted: Collection[paces.Where]) -> dict[str, Recent]:
+    """What GPUs used and made for each of these models as a vantage counts it, and nothing else.
+
+    Over as much of the window as lies between two ticks at which all tokens were told; 0 seconds
+    where that is not so now, or was not before.
+    """
+    now = past[-1]
+    shares = _grouped(now.spends, lambda share: share.model)
+    return {where[0]: _whole(where, shares.get(where[0], ()), past) for where in wanted}
+
+
+def _whole(where: paces.Where, shares: Sequence[Share], past: Sequence[Past]) -> Recent:
+    model, now = where[0], past[-1]
+    then = next((one for one in past if where in one.whole), now)
+    if then is now or where not in now.whole:
+        return Recent(model=model)
+    pace, before = now.paces.get(where), then.paces.get(where, Pace(0.0, 0.0))
+    return Recent(
+        model=model,
+        seconds=now.at_seconds - then.at_seconds,
+        spends=_spent(shares, now, then),
+        made=_made(model, now, then),
+        pace=Pace(*map(sub, pace, before)) if pace is not None else None,
+    )
 
 
 def _with_revenue(did: Recent, past: Sequence[Past]) -> Recent:
@@ -168,7 +198,6 @@ def _recent(
         grown[ours] = grown.get(ours, 0.0) + more
     if then is now:
         return Recent(model=model, totals=totals)
-    tokens = {vantage: made.key(model, vantage) for vantage in catalog.VANTAGES}
     return Recent(
         model=model,
         seconds=now.at_seconds - then.at_seconds,
@@ -177,11 +206,7 @@ def _recent(
         histograms=_merged(histogram_keys, now, then),
         spends=_spent(shares, now, then),
         held_seconds=_held_seconds(shares, past[first:]),
-        made={
-            vantage: now.made[key] - then.made.get(key, 0.0)
-            for vantage, key in tokens.items()
-            if key in now.made
-        },
+        made=_made(model, now, then),
         generating=frozenset(
             dict(key.labels)["target"]
             for key in keys
@@ -190,6 +215,15 @@ def _recent(
             and now.counters[key] != then.counters.get(key, 0.0)
         ),
     )
+
+
+def _made(model: str, now: Past, then: Past) -> dict[str, float]:
+    tokens = {vantage: made.key(model, vantage) for vantage in catalog.VANTAGES}
+    return {
+        vantage: now.made[key] - then.made.get(key, 0.0)
+        for vantage, key in tokens.items()
+        if key in now.made
+    }
 
 
 def _spent(shares: Sequence[Share], now: Past, then: Past) -> dict[str, Spend]:

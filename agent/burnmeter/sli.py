@@ -7,7 +7,7 @@ known only between two counts, and both leave. What an engine cannot count is No
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from burnmeter import histograms
+from burnmeter import histograms, indicators
 from burnmeter.dialects import INDICATORS
 from burnmeter.growth import model_of
 from burnmeter.model import Growth, Key, Objective, Tally
@@ -17,6 +17,15 @@ AVAILABILITY = "availability"
 ESTIMATE = "estimate"
 WITNESSES = ("engine", "gateway", "probe", "http")
 """Who counts requests that went well; HTTP knows least of what was in an answer."""
+
+
+class Worth(NamedTuple):
+    """What the recent window is worth to one indicator, at one tick."""
+
+    value: float | None
+    """In the unit of its threshold."""
+    why: str | None
+    """Why it is not known. None beside no value: nothing was there that it could be of."""
 
 
 class Slice(NamedTuple):
@@ -104,6 +113,20 @@ def outcomes(model: str, counters: Mapping[Key, float]) -> dict[tuple[str, str],
                 pair = labels["outcome"], labels["counted_by"]
                 found[pair] = found.get(pair, 0.0) + value
     return found
+
+
+def worth(objective: Objective, worth_: Worth, seconds: float) -> Tally | None:
+    """Seconds in which the recent window met the threshold; of idle ones none is valid."""
+    if worth_.why is not None:
+        return None
+    threshold = indicators.threshold(objective)
+    assert threshold is not None, "config refuses one without a threshold"
+    if worth_.value is None:
+        return Tally(0.0, 0.0, 0.0)
+    margin = worth_.value - threshold
+    is_good = margin >= 0 if indicators.of(objective).is_above else margin <= 0
+    good = seconds if is_good else 0.0
+    return Tally(seconds, good, good)
 
 
 def availability(slice_: Slice) -> Tally | None:

@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from burnmeter import indicators
+from burnmeter.indicators import INDICATORS, Indicator
 from burnmeter.model import Burn, Objective, Tally, WindowBurn
 from burnmeter.sli import ERRORS
 
@@ -110,7 +112,7 @@ def _whole(seconds: float) -> float:
 def bad_events_floor(indicator: str) -> float:
     """Fewer bad events than this alert nobody. 0 for an indicator that counts seconds."""
     floor: float = _windows()["bad_events_floor"]
-    return 0.0 if indicator == "availability" else floor
+    return 0.0 if INDICATORS[indicator].is_of_time else floor
 
 
 def record(
@@ -161,14 +163,7 @@ def window(ledger: Ledger, seconds: float, budget_ratio: float) -> WindowBurn:
     )
 
 
-def burn(
-    objective: Objective,
-    model: str,
-    ledger: Ledger,
-    *,
-    unmeasured: str | None,
-    counts_events: bool,
-) -> Burn:
+def burn(objective: Objective, model: str, ledger: Ledger, *, unmeasured: str | None) -> Burn:
     """One objective on one model, now. `unmeasured`: why the last look gave nothing, if so."""
     budget_ratio = 1.0 - objective.objective_ratio
     ladder = tiers(objective.objective_ratio, objective.period_seconds)
@@ -176,13 +171,14 @@ def burn(
     windows = {span: window(ledger, span, budget_ratio) for span in spans}
     period = window(ledger, objective.period_seconds, budget_ratio)
     covered = period.covered_seconds / objective.period_seconds
+    about = indicators.of(objective)
     judged = _Judged(
         ladder=ladder,
         windows=windows,
         budget_ratio=budget_ratio,
-        floor=_windows()["bad_events_floor"] if counts_events else 0.0,
+        floor=bad_events_floor(objective.indicator),
         age_seconds=ledger[-1].at_seconds - ledger[0].at_seconds,
-        nothing=NOTHING.get(objective.indicator, "no requests"),
+        about=about,
     )
     state, reason, severity = _state(judged, unmeasured, DOUBTS.get(objective.indicator))
     last = ledger[-1]
@@ -212,15 +208,6 @@ DOUBTS: Final = {
 }
 """Indicator -> why its bounds differ; of latencies it is always the threshold."""
 
-NOTHING: Final = {
-    "ttft": "no request got a first token",
-    "itl": "no request got a second token",
-    "tpot": "no request got a second token",
-    "duration": "no request ended",
-    "queue": "no request left the queue",
-}
-"""Indicator -> what it means that it has no event: requests may have come to grief before one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
@@ -233,8 +220,7 @@ class _Judged:
     """Fewer bad events than this alert nobody."""
     age_seconds: float
     """Since its ledger began."""
-    nothing: str
-    """What to say of a time in which it had no event."""
+    about: Indicator
 
     def pair(self, tier: Tier) -> tuple[WindowBurn, WindowBurn]:
         """The long and the short window of a tier."""
@@ -339,7 +325,7 @@ def _nothing(judged: _Judged, long: WindowBurn) -> str:
         return f"no time measured in {within}"
     if long.covered_seconds < MOST_RATIO * told:
         within = f"the {span_words(long.covered_seconds)} measured of {within}"
-    return f"{judged.nothing} in {within}"
+    return f"{judged.about.nothing} in {within}{judged.about.idle}"
 
 
 def _said(window: WindowBurn, bound: str) -> str:
@@ -353,7 +339,8 @@ def _number(burn: float) -> str:
 
 def span_words(seconds: float) -> str:
     """300 -> `5 min`, 21600 -> `6 h`, 259200 -> `3 d`, 100 -> `100 s`."""
-    for size, word in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= size and (seconds % size == 0 or seconds >= 3 * size):
-            return f"{seconds / size:.0f} {word}"
-    return f"{seconds:.0f} s"
+    whole = round(seconds)  # Of a window of two minutes 119.9 s are covered.
+    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if whole >= size and (whole % size == 0 or whole >= 3 * size):
+            return f"{whole / size:.0f} {word}"
+    return f"{whole} s"

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from burnmeter.config_rules import listing, suggestion
-from burnmeter.config_slos import LATENCIES
+from burnmeter.indicators import SECONDS, having
 from burnmeter.located import shown
 from burnmeter.slo_queries import (
     Matcher,
@@ -73,7 +73,7 @@ GOOD: Final = f"{OWN}slo_good_total"
 OURS: Final[Known] = {
     **{
         f"{OWN}{latency}_seconds": (Series("burnmeter", "engine", ("model",), latency),)
-        for latency in LATENCIES
+        for latency in having(SECONDS)
     },
     f"{OWN}requests_total": (
         Series(
@@ -120,7 +120,7 @@ def meant(error: QueryError, texts: Iterable[str], known: Known) -> str:
     if isinstance(error, QuantileError):
         series = {**known, **OURS}.get(error.name, ())
         found = series[0].indicator if series else _looks(error.name)
-        latency = found if found in LATENCIES else "ttft"
+        latency = found if found in having(SECONDS) else "ttft"
         percent = ""
         if error.ratio is not None and 0.01 <= error.ratio < 1:
             percent = f" and `objective_percent: {float(Decimal(repr(error.ratio)) * 100):g}`"

@@ -4,16 +4,16 @@ bill.py and signature.py make money and factors of it. Only differences of total
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from burnmeter import roofline
 from burnmeter.attribution import Portion
 from burnmeter.model import Gpu, Spend, Target
 from burnmeter.model_facts import ModelFacts
-from burnmeter.pipeline import Settings, State
 from burnmeter.pricing import Price
 from burnmeter.recent import Recent
+from burnmeter.state import Settings, State
 from burnmeter.units import SECONDS_PER_HOUR
 from burnmeter.watch import Watched
 
@@ -52,10 +52,22 @@ def used(
     state: State, settings: Settings, did: Recent, vantage: str, watched: Sequence[Watched]
 ) -> Used:
     """`vantage`: the one from which its tokens are taken."""
+    text, is_listed = _price(state, settings, did.model, did.spend)
+    engines = [one for one in watched if one.vantage == "engine"]
+    return replace(
+        measured(did, vantage),
+        price_text=text,
+        is_listed_price=is_listed,
+        roofline_seconds=_roofline(did, engines),
+        split=_split(did),
+        notes=_notes(state, did.model, engines),
+    )
+
+
+def measured(did: Recent, vantage: str) -> Used:
+    """Without what is only told to people."""
     by_state = {state: spend.gpu_seconds for state, spend in did.spends.items()}
     spend = did.spend
-    text, is_listed = _price(state, settings, did.model, spend)
-    engines = [one for one in watched if one.vantage == "engine"]
     return Used(
         seconds=did.held_seconds,
         generated=did.made.get(vantage),
@@ -64,11 +76,6 @@ def used(
         busy_seconds=by_state.get("busy", 0.0),
         dollars=spend.dollars,
         joules=spend.joules,
-        price_text=text,
-        is_listed_price=is_listed,
-        roofline_seconds=_roofline(did, engines),
-        split=_split(did),
-        notes=_notes(state, did.model, engines),
     )
 
 

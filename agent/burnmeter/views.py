@@ -15,7 +15,6 @@ from burnmeter.dialects import INDICATORS
 from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
 from burnmeter.gpu_watch import XidSeen
 from burnmeter.model import Burn, Gpu, Histogram, Key
-from burnmeter.pipeline import Settings, State
 from burnmeter.pricing import Price
 from burnmeter.recent import Recent
 from burnmeter.snapshot import (
@@ -30,6 +29,7 @@ from burnmeter.snapshot import (
     TargetView,
     XidView,
 )
+from burnmeter.state import Settings, State
 from burnmeter.units import SECONDS_PER_HOUR
 from burnmeter.watch import Watched
 

@@ -156,7 +156,7 @@ def _burns(found: Sequence[Burn]) -> list[str]:
     for burn in found:
         left = words.budget(burn.budget_left_ratio)
         text = f"{burn.objective.name}: {words.STATES[burn.state]}, {burn.reason}; budget {left}"
-        if burn.objective.indicator == "availability" and burn.source is not None:
+        if burn.objective.indicator in words.ANSWERED and burn.source is not None:
             text += f", counted {words.counted(burn)}"
         lines += wrapped(text)
     return lines

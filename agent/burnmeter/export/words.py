@@ -5,11 +5,12 @@ happens here only, and never towards a nicer verdict: 99.97 % is not "100 %", an
 is not "0 %". None is always NOT_MEASURED, and 0 is always a 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from burnmeter import indicators
 from burnmeter.model import Burn, Objective
 from burnmeter.snapshot import Factor, Quantile
 from burnmeter.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -30,6 +31,9 @@ INDICATORS: Final = {
     "decode": "decode",
     "errors": "errors",
     "availability": "availability",
+    "throughput": "throughput",
+    "cost": "cost",
+    "energy": "energy",
 }
 """Short name of an indicator or latency measure -> how it is said."""
 
@@ -68,6 +72,10 @@ SOURCES: Final = {
     "probe": "our own probe, nothing else can",
 }
 """Who counted an objective's events -> how it is said."""
+PROMISES: Final = {"errors": "without error", "availability": "available"}
+"""Indicator -> what is promised, where that is more than a threshold."""
+ANSWERED: Final = ("availability",)
+"""Indicators of which it must be said whose answers are meant."""
 ANSWERERS: Final = {
     "engine": "at the engines, not at what stands before them",
     "gateway": "at the gateway",
@@ -105,6 +113,15 @@ def bound(value: float) -> str:
     if 0 < value <= 0.1:
         return f"{plain(value * 1e3, 6)} ms"
     return f"{plain(value, 6)} s"
+
+
+THRESHOLDS: Final[Mapping[str, Callable[[float], str]]] = {
+    indicators.SECONDS: bound,
+    indicators.SPEED: lambda value: f"{plain(value, 6)} tokens/s per request",
+    indicators.DOLLARS: lambda value: f"${plain(value, 6)} per million tokens",
+    indicators.JOULES: lambda value: f"{plain(value, 6)} J per token",
+}
+"""An objective's threshold, by its key -> how it is said: exactly."""
 
 
 def quantile(value: Quantile | None) -> str:
@@ -268,21 +285,19 @@ def stamp(timestamp_seconds: float) -> str:
 def objective(value: Objective) -> str:
     """What is promised, short: `TTFT below 1 s`."""
     name = INDICATORS.get(value.indicator, value.indicator)
-    if value.threshold_seconds is None:
+    about, threshold = indicators.of(value), indicators.threshold(value)
+    if about.threshold is None or threshold is None:
         return name
-    return f"{name} below {bound(value.threshold_seconds)}"
+    side = "above" if about.is_above else "below"
+    return f"{name} {side} {THRESHOLDS[about.threshold](threshold)}"
 
 
 def promise(value: Objective) -> str:
     """What is promised, in full: `99.5 % with TTFT below 1 s, over 30 d`."""
     share = f"{plain(value.objective_ratio * 100, 6)} %"
-    what = objective(value)
-    if value.indicator == "errors":
-        what = "without error"
-    elif value.indicator == "availability":
-        what = "available"
-    else:
-        what = f"with {what}"
+    what = PROMISES.get(value.indicator, f"with {objective(value)}")
+    if indicators.of(value).is_worth:
+        share += " of working time"
     return f"{share} {what}, over {span(value.period_seconds)}"
 
 
@@ -290,7 +305,7 @@ def counted(value: Burn) -> str | None:
     """Who counted its events, after the word "counted"; None if nobody has yet."""
     if value.source is None:
         return None
-    if value.objective.indicator == "availability":
+    if value.objective.indicator in ANSWERED:
         return ANSWERERS.get(value.source, f"at the {value.source}")
     return f"by {SOURCES.get(value.source, value.source)}"
 

@@ -26,9 +26,14 @@ ESTIMATE: Final = "estimate"
 REQUESTS: Final = "requests_total"
 ON: Final = "on (job, instance)"
 NEAR: Final = 1e-9
+OF_AGENTS: Final = "no engine knows what its GPUs cost and took; agents count it"
 UNSEEN: Final = {
+    "cost": OF_AGENTS,
+    "energy": OF_AGENTS,
+    "throughput": "it is judged by what runs at each moment, of which a history has samples only;"
+    " agents count it",
     "availability": "engines' own metrics end with the engine, and `up` tells neither whose"
-    " model it was nor whether it stood still; agents count it"
+    " model it was nor whether it stood still; agents count it",
 }
 """Indicator -> why no history of engines tells it."""
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
+from burnmeter import indicators
 from burnmeter.model import Objective
 from burnmeter.provision.conventions import number
 from burnmeter.provision.rules import Group, Rule
@@ -208,5 +209,8 @@ def _filled(
 
 def threshold(objective: Objective) -> str:
     """What is good enough, for people."""
-    seconds = objective.threshold_seconds
-    return "" if seconds is None else f"{number(seconds)} s"
+    value, key = indicators.threshold(objective), indicators.of(objective).threshold
+    if value is None or key is None:
+        return ""
+    unit = "s" if key == indicators.SECONDS else indicators.THRESHOLDS[key].unit
+    return f"{number(value)} {unit}"

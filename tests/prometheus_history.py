@@ -1,19 +1,13 @@
 """A real Prometheus that holds a history which a test made up, at any time it likes.
 
-Counters are given as what they grew by, slice by slice; they are written as samples, made into
-blocks by promtool and served by Prometheus, as if it had scraped them.
+Counters are given as what they grew by, slice by slice, and written as samples.
 """
 
-import contextlib
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests import parts
+from tests.prometheus_server import holding
 
 SCRAPE_SECONDS = 15.0
 Labels = tuple[tuple[str, str], ...]
@@ -43,48 +37,11 @@ def openmetrics(counters: Counters, start_seconds: float, slice_seconds: float) 
     return f"{text}# EOF\n"
 
 
-@contextmanager
-def served(counters: Counters, folder: Path, start: float, slice_seconds: float) -> Iterator[str]:
+def served(
+    counters: Counters, folder: Path, start: float, slice_seconds: float
+) -> AbstractContextManager[str]:
     """The address of a Prometheus with these counters."""
-    prometheus = parts.program("prometheus", package="prometheus")
-    promtool = parts.program("promtool", package="prometheus")
-    page = folder / "history.om"
-    page.write_text(openmetrics(counters, start, slice_seconds))
-    make = (promtool, "tsdb", "create-blocks-from", "openmetrics", page, folder / "data")
-    subprocess.run(make, check=True, capture_output=True)
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
-    port = free_port()
-    flags = (
-        *(f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"),
-        *(f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y"),
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen((prometheus, *flags), stdout=log, stderr=log)
-    try:
-        wait_ready(f"http://127.0.0.1:{port}", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        found: int = listener.getsockname()[1]
-        return found
-
-
-def wait_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    """Until it answers queries; a minute at most."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "Prometheus ended"
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready", timeout=5):
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.05)
-    raise AssertionError("Prometheus is not ready within a minute")
+    return holding(folder, openmetrics(counters, start, slice_seconds))
 
 
 def labels(**values: str) -> Labels:

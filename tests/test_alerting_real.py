@@ -21,7 +21,8 @@ import pytest
 from tests.fakes_world import AFTER
 from tests.parts import program
 from tests.receivers import Receiver, hangs
-from tests.test_running import END_SECONDS, Running, eventually, free_port, running
+from tests.servers import free_port
+from tests.test_running import END_SECONDS, Running, eventually, running
 
 INTERVAL_SECONDS = 2.0
 HAIR_SECONDS = 1.5

@@ -29,8 +29,9 @@ from tests import fakes_world, receivers, snapshots
 from tests.fakes_world import metrics
 from tests.parts import ROOT
 from tests.receivers import Answer, Receiver, says
+from tests.servers import free_port
 from tests.snapshot_parts import NOW, target
-from tests.test_running import eventually, free_port
+from tests.test_running import eventually
 
 DEAD: dict[str, Any] = {
     "is_up": False,

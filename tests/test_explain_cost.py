@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.servers import free_port
 from tests.test_cli import burnmeter, too_wide
-from tests.test_running import Running, eventually, free_port, running
+from tests.test_running import Running, eventually, running
 
 FACTOR = re.compile(r"^  [x ] +([\d.e+-]+)  (\w+) +(measured|given|assumed)", re.MULTILINE)
 PRODUCT = re.compile(r"^  = +([\d.e+-]+)  (.+)$", re.MULTILINE)

@@ -25,7 +25,8 @@ from burnmeter.provision import reach
 from burnmeter.simulate.node import SimulatedNode
 from tests import rule_files
 from tests.parts import program
-from tests.test_running import free_port
+from tests.prometheus_server import blocks
+from tests.servers import free_port
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -115,7 +116,7 @@ def counts(port: int) -> dict[str, float]:
     return found
 
 
-def calm_hour(path: Path, agent: int, until_seconds: float, per_second: float) -> None:
+def calm_hour(agent: int, until_seconds: float, per_second: float) -> str:
     """An hour of good requests before, as the scrape would have seen them, in OpenMetrics.
 
     And six hours of what the rules would have recorded of them, for their longer window.
@@ -141,7 +142,7 @@ def calm_hour(path: Path, agent: int, until_seconds: float, per_second: float) -
             at = until_seconds - 3600 + step * SCRAPE_SECONDS
             count = step * SCRAPE_SECONDS * per_second
             lines.append(f"{name}_total{labels} {count:.3f} {at:.3f}")
-    path.write_text("\n".join([*lines, "# EOF", ""]), "utf-8")
+    return "\n".join([*lines, "# EOF", ""])
 
 
 def test_a_page_rings_when_the_rules_promise_it(
@@ -169,11 +170,7 @@ def test_a_page_rings_when_the_rules_promise_it(
         began = time.time()
         until(lambda: time.time() - began > 15, 20, lambda: "time stands still")
         rate = (counts(agent)["valid"] - first) / (time.time() - began)
-        calm_hour(tmp_path / "calm.txt", agent, began - 60, rate)
-        made = rule_files.promtool(
-            *("tsdb", "create-blocks-from", "openmetrics"), tmp_path / "calm.txt", tmp_path / "data"
-        )
-        assert made.returncode == 0, made.stderr
+        blocks(tmp_path, calm_hour(agent, began - 60, rate))
         stack.enter_context(program_running(alertmanager(tmp_path, manager), tmp_path))
         stack.enter_context(program_running(prometheus(tmp_path, server), tmp_path))
         bad = lambda: (c := counts(agent)) and c["valid"] - c["good"] > 0  # noqa: E731

@@ -121,11 +121,6 @@ def test_a_simulated_node_shows_live_numbers_within_ten_seconds(simulated: Runni
     assert simulated.get("/healthz").startswith(b"ok")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 SCRAPES = """
 scrape_configs:
   - job_name: burnmeter
@@ -137,7 +132,7 @@ scrape_configs:
 @pytest.fixture
 def prometheus(tmp_path: Path, simulated: Running) -> Iterator[str]:
     """The address of a real Prometheus that scrapes the simulated node."""
-    path, port = program("prometheus", package="prometheus"), free_port()
+    path, port = program("prometheus", package="prometheus"), servers.free_port()
     config = tmp_path / "prometheus.yml"
     config.write_text(SCRAPES.replace("ADDRESS", simulated.url.removeprefix("http://")))
     arguments = [f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]

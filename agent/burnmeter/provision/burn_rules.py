@@ -39,7 +39,7 @@ class Making:
     by: tuple[str, ...]
     links: Links
     floor: float
-    """Fewer bad events than this in the long window alert nobody."""
+    """Bad events of a long window must be more; 0: none are asked for."""
 
     @property
     def budget_ratio(self) -> float:
@@ -203,8 +203,7 @@ def _exceeds(making: Making, tier: slo.Tier, ratio: str = names.ERROR_RATIO) -> 
     if making.floor:
         bad = names.BAD_INCREASE if ratio == names.ERROR_RATIO else names.BAD_UPPER_INCREASE
         lines.append(f"and ignoring ({names.WINDOW_LABEL})")
-        # An increase is extrapolated: three events may come out as 2.9.
-        lines.append(f"{making.series(bad + long)} > {number(making.floor - 0.5)}")
+        lines.append(f"{making.series(bad + long)} > {number(making.floor)}")
     return f"(\n{_indented(chr(10).join(lines))}\n)"
 
 

@@ -13,15 +13,13 @@ from math import isnan, nan
 from typing import Final, NamedTuple
 
 from burnmeter.model import Objective
-from burnmeter.provision.indicators import BASE_SECONDS, RAW_SECONDS
-from burnmeter.slo import Tier, bad_events_floor, tiers
+from burnmeter.provision.indicators import BASE_SECONDS, RAW_SECONDS, least_bad
+from burnmeter.slo import Tier, tiers
 
 Points = Sequence[float]
 """One number for each moment of a grid; NaN where there is none."""
 WEEK_SECONDS: Final = 7 * 86400.0
 SEVERITIES: Final = ("page", "ticket")
-ALMOST: Final = 1e-9
-"""Relative: three events that were summed may come back as 2.9999999999."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +220,7 @@ def _alerts(objective: Objective, windows: Mapping[float, Counts], grid: Grid) -
     """Every time in which one was firing, by when it began."""
     budget = 1.0 - objective.objective_ratio
     ladder = tiers(objective.objective_ratio, objective.period_seconds)
-    floor = bad_events_floor(objective.indicator)
+    floor = least_bad(objective.indicator)
     firing = [_Firing(tier, windows, budget, floor) for tier in ladder]
     valid, bad = windows[BASE_SECONDS]
     burns = array("d", (_ratio(*pair) / budget for pair in zip(valid, bad, strict=True)))
@@ -242,13 +240,13 @@ class _Firing:
         self.tier = tier
         self.long, self.short = windows[tier.long_seconds], windows[tier.short_seconds]
         self.trip_ratio = tier.factor * budget_ratio
-        self.floor = floor * (1 - ALMOST)
+        self.floor = floor
 
     def at(self, index: int) -> bool:
         """The long window first: it is nearly always enough to say no."""
         bad = self.long.bad[index]
         return (
-            bad >= self.floor
+            bad > self.floor
             and _ratio(self.long.valid[index], bad) > self.trip_ratio
             and _ratio(self.short.valid[index], self.short.bad[index]) > self.trip_ratio
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from burnmeter import slo
 from burnmeter.model import Objective
 from burnmeter.provision import conventions as names
 from burnmeter.provision.conventions import duration, quoted
@@ -35,6 +36,14 @@ class Counted:
     """Certainly bad."""
     bad_upper: Text
     """Bad, or perhaps bad."""
+
+
+def least_bad(indicator: str) -> float:
+    """Bad events of a tier's long window must be more than this; 0: it counts seconds.
+
+    Half an event below the floor, for an increase is extrapolated: three may come out as 2.9.
+    """
+    return max(0.0, slo.bad_events_floor(indicator) - 0.5)
 
 
 def by_agents(objective: Objective, by: Sequence[str] = ("model",)) -> Counted:

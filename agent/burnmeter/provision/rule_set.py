@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from burnmeter import slo
 from burnmeter.model import Objective
-from burnmeter.provision import burn_rules, fleet_tests, rule_tests, runbooks
+from burnmeter.provision import burn_rules, fleet_tests, indicators, rule_tests, runbooks
 from burnmeter.provision.burn_rules import Making
 from burnmeter.provision.rules import Group, to_yaml
 from burnmeter.provision.runbooks import Links
@@ -31,7 +30,7 @@ class Wanted:
 
 def making(objective: Objective, wanted: Wanted) -> Making:
     """One objective as its rules are made."""
-    floor = slo.bad_events_floor(objective.indicator)
+    floor = indicators.least_bad(objective.indicator)
     return Making(objective=objective, by=wanted.by, links=wanted.links, floor=floor)
 
 

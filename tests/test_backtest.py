@@ -122,7 +122,8 @@ def test_an_outage_is_found_to_the_minute(by_agents: dict[str, Any]) -> None:
 
 def test_a_gap_ends_an_alert_which_comes_back_with_the_samples(by_agents: dict[str, Any]) -> None:
     # Half of the last 20 minutes is late after 10 of them. In the gap the short window, 2 min, has
-    # a single sample after a minute and a half. With the second sample after it everything known is late.
+    # a single sample after a minute and a half. With the second sample after it everything known
+    # is late.
     pages = [one for one in alerts(by_agents, "ttft") if one[0] == "page"]
 
     assert pages == [

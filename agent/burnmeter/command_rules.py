@@ -1,7 +1,7 @@
 """The verb `rules`: writes rule files and their tests, and says what they promise."""
 
 import re
-import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,8 @@ from burnmeter.provision.rule_set import Wanted
 from burnmeter.provision.rules import FORMATS, HEADER
 from burnmeter.provision.runbooks import RUNBOOKS, Links
 
+WIDTH: Final = 80
+INDENTS: Final[Mapping[str, Any]] = {"initial_indent": "  ", "subsequent_indent": "    "}
 LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -79,7 +81,7 @@ def rules(
     files = rule_set.files(objectives, wanted)
     if out is not None:
         _write(out, files)
-        click.echo(promise_text(objectives))
+        click.echo(f"{out}: {len(files)} files\n\n{promise_text(objectives)}")
         for name in _left(out, files):
             click.echo(f"{out / name}: of no objective that there is now; remove it", err=True)
         return
@@ -95,7 +97,7 @@ def promise_text(objectives: Iterable[Objective]) -> str:
     told = reach.rewritten(known)
     if told:
         lines += ["", "* rewritten, because the workbook's tier is out of reach:"]
-        lines += [f"  {line}" for line in told]
+        lines += [textwrap.fill(line, WIDTH, **INDENTS) for line in told]
     return "\n".join(lines)
 
 
@@ -113,7 +115,6 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-            click.echo(f"{path}", err=not sys.stdout.isatty())
     except OSError as error:
         fail(f"{error.filename or folder}: cannot be written: {error.strerror}")
 

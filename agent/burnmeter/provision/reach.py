@@ -64,7 +64,7 @@ def first(found: Iterable[Promise], severity: str, error_ratio: float) -> float 
     return min(times, default=None)
 
 
-NAME_SIGNS: Final = 14
+NAME_SIGNS: Final = 12
 """What of a name still fits beside the figures in 80 columns."""
 HEAD: Final = ("objective", "tier", "windows", "factor", "trips at", "100%", "50%", "10%", "budget")
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from burnmeter import roofline
 from burnmeter.export import words
+from burnmeter.model import Tally
 from burnmeter.signature import signature as signed
 from burnmeter.snapshot import Factor, Quantile
 from burnmeter.usage import Used
-from tests.snapshot_parts import objective, signature
+from tests.snapshot_parts import burn, objective, signature
 
 FINITE = st.floats(min_value=0, max_value=1e15)
 
@@ -209,6 +210,22 @@ def test_what_time_is_worth_is_promised_of_working_time(
 
     assert words.objective(goal) == short
     assert words.promise(goal) == f"99 % of working time with {short}, over 30 d"
+
+
+@pytest.mark.parametrize(
+    ("goal", "good", "told"),
+    [
+        ("ttft", (61010.0, 61022.0), "valid 61,240, good 61,010 to 61,022"),
+        ("ttft", (61022.0, 61022.0), "valid 61,240, good 61,022"),
+        ("availability", (61022.4, 61022.4), "valid 61,240 s, good 61,022 s"),
+    ],
+)
+def test_a_tally_is_told_in_events_or_in_seconds(
+    goal: str, good: tuple[float, float], told: str
+) -> None:
+    total = Tally(61240.0, *good)
+
+    assert words.tallied(burn("m", (0.0,) * 6, objective=objective(goal), total=total)) == told
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def _environment() -> Environment:
         *(words.seconds, words.bound, words.quantile, words.number, words.count, words.dollars),
         *(words.ratio, words.ratio_range, words.burn, words.budget, words.size, words.unit),
         *(words.span, words.moment, words.stamp, words.objective, words.promise),
-        *(words.counted, words.factor, words.watt_hours, gpm),
+        *(words.counted, words.tallied, words.factor, words.watt_hours, gpm),
         *(charts.burn_width, charts.bar_width),
         *(verdict.failure, verdict.recovery, verdict.target_state),
     )

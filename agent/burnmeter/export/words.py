@@ -301,6 +301,15 @@ def promise(value: Objective) -> str:
     return f"{share} {what}, over {span(value.period_seconds)}"
 
 
+def tallied(value: Burn) -> str:
+    """What it has come to: `valid 61,240, good 61,010 to 61,022`, `valid 135 s, good 130 s`."""
+    unit_ = " s" if indicators.of(value.objective).is_of_time else ""
+    total = value.total
+    lower, upper = count(total.good_lower), count(total.good_upper)
+    good = lower if total.good_lower == total.good_upper else f"{lower} to {upper}"
+    return f"valid {count(total.valid)}{unit_}, good {good}{unit_}"
+
+
 def counted(value: Burn) -> str | None:
     """Who counted its events, after the word "counted"; None if nobody has yet."""
     if value.source is None:

@@ -129,7 +129,7 @@ WRONG = {
     ),
     "no duration": (
         (*SIDES, "--since", "30"),
-        "Invalid value for '--since': `30` is no length of time; write one like 90s, 30m or 1h",
+        "Invalid value for '--since': `30` is no length of time; write one like 30d, 12h or 60s",
     ),
     "too few slices": (
         (*SIDES, "--since", "19m"),
@@ -139,7 +139,10 @@ WRONG = {
         (*SIDES, "--since", "30m", "--slice", "7s"),
         "--since must be a whole number of --slice",
     ),
-    "no slice": ((*SIDES, "--slice", "0s"), "--since must be a whole number of --slice"),
+    "no slice": (
+        (*SIDES, "--slice", "0s"),
+        "Invalid value for '--slice': `0s` is not between 1s and 366d",
+    ),
     "no measure": (
         (*SIDES, "--margin", "itl=0.1"),
         "Invalid value for '--margin': `itl` is no measure; known: ttft, tpot, errors, cost,"
@@ -151,8 +154,8 @@ WRONG = {
     ),
     "no zone": (
         (*SIDES, "--until", "2026-11-01T12:00:00"),
-        "Invalid value for '--until': `2026-11-01T12:00:00` is no time; write now, or one like"
-        " 2026-11-01T12:00:00Z",
+        "Invalid value for '--until': `2026-11-01T12:00:00` names no zone; write"
+        " 2026-11-01T12:00:00Z if it is UTC",
     ),
 }
 
@@ -227,7 +230,7 @@ def test_the_token_of_a_file_is_sent_and_one_that_cannot_be_read_is_said(tmp_pat
     assert "Authorization: Bearer secret" in closed.requests[0]
     assert refused.stderr.endswith("refuses: HTTP 403\n")
     assert unread.stderr == (
-        f"burnmeter: {tmp_path / 'none'}: no token can be read: No such file or directory\n"
+        f"burnmeter: {tmp_path / 'none'}: cannot be read: No such file or directory\n"
     )
     assert (refused.exit_code, unread.exit_code) == (4, 4)
 

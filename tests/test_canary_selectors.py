@@ -2,7 +2,7 @@
 
 import pytest
 
-from burnmeter.provision.canary_selectors import last_value_as, seconds, selector
+from burnmeter.provision.canary_selectors import last_value_as, selector
 
 
 @pytest.mark.parametrize(
@@ -23,17 +23,6 @@ def test_matchers_lose_their_braces_and_spaces(text: str, found: str) -> None:
 def test_what_is_no_selector_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"write one like|says what is counted"):
         selector(text)
-
-
-@pytest.mark.parametrize(("text", "found"), [("90s", 90), ("30m", 1800), ("1h30m", 5400)])
-def test_lengths_of_time(text: str, found: float) -> None:
-    assert seconds(text) == found
-
-
-@pytest.mark.parametrize("text", ["", "30", "m", "30 m", "-5m", "1.5h", "30mm", "5w"])
-def test_what_is_no_length_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no length of time; write one like 90s, 30m or 1h"):
-        seconds(text)
 
 
 def test_the_last_value_makes_room() -> None:

@@ -39,7 +39,7 @@ ORDER: Final = words(
     sources export simulate checkpoint
     provision
     reports background telling loop wiring looking serving
-    command_line command_rules command_backtest command_canary cli __main__
+    command_line command_words command_rules command_backtest command_canary cli __main__
     """
 )
 # Values in, values out. Data files that ship with the program count as its code, so that reading
@@ -78,9 +78,7 @@ MIDDLE: Final = frozenset(
         """
     )
 )
-CLOCK_HOLDERS: Final = frozenset(
-    words("loop looking serving sources simulate command_backtest command_canary cli")
-)
+CLOCK_HOLDERS: Final = frozenset(words("loop looking serving sources simulate cli"))
 FOREIGN_UNIT: Final = re.compile(r"[a-z0-9]_(ms|us|mw|mib|percent|perc)$", re.IGNORECASE)
 FOREIGN_UNIT_HOLDERS: Final = ("sources/nvml", "dialects/", "config", "located", "units")
 

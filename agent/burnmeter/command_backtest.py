@@ -1,65 +1,17 @@
 """The verb `backtest`: what alerts would have done. It wires and prints, and decides nothing."""
 
 import json
-import re
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from burnmeter import dialects
 from burnmeter.command_line import CONFIG, CONFIG_PATH, JSON, fail, load, visible
+from burnmeter.command_words import Moment, Span, token_in
 from burnmeter.provision import engine_counts, hindsight_chart, hindsight_text, history
-from burnmeter.provision.conventions import duration
 from burnmeter.provision.history import Asked, Refused
 from burnmeter.provision.prometheus_api import Prometheus
-from burnmeter.units import SECONDS_PER_DAY
-
-UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": SECONDS_PER_DAY, "w": 7 * SECONDS_PER_DAY}
-MOST_SECONDS: Final = 366 * SECONDS_PER_DAY
-TOKEN_BYTES: Final = 8192
-
-
-class Span(click.ParamType[float]):
-    """A length of time like 30d, in seconds."""
-
-    name = "TIME"
-
-    def __init__(self, least_seconds: float, most_seconds: float) -> None:
-        self.least_seconds, self.most_seconds = least_seconds, most_seconds
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Fails with what would be right."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
-        if found is None:
-            self.fail(f"`{value}` is no length of time; write one like 30d, 12h or 60s", param, ctx)
-        seconds = int(found[1]) * UNITS[found[2]]
-        if not self.least_seconds <= seconds <= self.most_seconds:
-            least, most = (duration(s) for s in (self.least_seconds, self.most_seconds))
-            self.fail(f"`{value}` is not between {least} and {most}", param, ctx)
-        return seconds
-
-
-class Moment(click.ParamType[float]):
-    """A moment, in seconds since 1970."""
-
-    name = "RFC3339"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Fails with what would be right."""
-        if value == "now":
-            return datetime.now(UTC).timestamp()
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"`{value}` is no moment; write one like 2026-11-03T12:00:00Z", param, ctx)
-        if found.tzinfo is None:
-            self.fail(f"`{value}` names no zone; write {value}Z if it is UTC", param, ctx)
-        return found.timestamp()
 
 
 @click.command(
@@ -72,7 +24,7 @@ class Moment(click.ParamType[float]):
     "--since",
     default="30d",
     show_default=True,
-    type=Span(3600.0, MOST_SECONDS),
+    type=Span(3600.0),
     help="How long before the end.",
 )
 @click.option("--until", default="now", show_default=True, type=Moment(), help="The end.")
@@ -100,7 +52,7 @@ def backtest(**given: Any) -> None:
     settings = load(given["config_file"])
     if given["chart"] is not None:
         hindsight_chart.need()
-    token = read_token(given["token_file"]) if given["token_file"] is not None else None
+    token = token_in(given["token_file"])
     bar = Bar()
     prometheus = Prometheus(given["url"], token=token, progress=bar.more)
     grid = history.grid(
@@ -160,16 +112,3 @@ class Bar:
         """Leave a clean line."""
         if self._is_shown and self.done:
             click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def read_token(file: Path) -> str:
-    """The token in a file; exits with 1 if there is none."""
-    try:
-        with file.open("rb") as opened:
-            token = opened.read(TOKEN_BYTES + 1).decode("ascii").strip()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text of a token"
-        fail(f"{file}: cannot be read: {why}")
-    if not token or len(token) > TOKEN_BYTES or not token.isprintable():
-        fail(f"{file}: holds no token")
-    return token

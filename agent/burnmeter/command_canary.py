@@ -2,14 +2,13 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from burnmeter.command_line import CONFIG, CONFIG_PATH, JSON, load, visible
+from burnmeter.command_words import Moment, Span, token_in
 from burnmeter.errors import BurnmeterError, ConfigError
 from burnmeter.provision import canary as canaries
 from burnmeter.provision import (
@@ -22,9 +21,7 @@ from burnmeter.provision import (
 from burnmeter.provision.canary import Plan
 from burnmeter.provision.canary_queries import Sides, Window
 from burnmeter.provision.conventions import quoted
-from burnmeter.provision.prometheus_api import Prometheus, PrometheusError
-
-# --- canary --------------------------------------------------------------------------------------
+from burnmeter.provision.prometheus_api import Prometheus
 
 CANARY_CODES: Final = {canaries.PASS: 0, canaries.FAIL: 1, canaries.INCONCLUSIVE: 3}
 NOT_ASKED: Final = 4
@@ -43,13 +40,11 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-LENGTH: Final[dict[str, Any]] = {"type": parsed(canary_selectors.seconds), "metavar": "DURATION"}
 SELECTOR: Final[dict[str, Any]] = {"type": parsed(canary_selectors.selector), "metavar": "SELECTOR"}
 VALUE: Final[dict[str, Any]] = {
     "type": parsed(canary_selectors.measured),
     "metavar": "MEASURE=VALUE",
 }
-UNTIL: Final[dict[str, Any]] = {"type": parsed(canary_selectors.moment), "metavar": "TIME"}
 
 
 @click.command(
@@ -67,9 +62,11 @@ UNTIL: Final[dict[str, Any]] = {"type": parsed(canary_selectors.moment), "metava
     type=click.Choice(canaries.MEASURES),
     help="Repeat for several.  [default: all]",
 )
-@click.option("--since", default="30m", show_default=True, **LENGTH, help="How long back.")
-@click.option("--until", default="now", show_default=True, **UNTIL, help="Its end.")
-@click.option("--slice", "slice_", default="60s", show_default=True, **LENGTH, help="Its parts.")
+@click.option("--since", default="30m", show_default=True, type=Span(1.0), help="How long back.")
+@click.option("--until", default="now", show_default=True, type=Moment(), help="Its end.")
+@click.option(
+    "--slice", "slice_", default="60s", show_default=True, type=Span(1.0), help="Its parts."
+)
 @click.option(
     "--alpha",
     default=0.05,
@@ -154,8 +151,8 @@ def _canary(given: Mapping[str, Any]) -> None:
         click.echo(canary_objects.written(order, given["format_"]), nl=False)
         return
     window = Window(
-        prometheus=Prometheus(given["url"], token=_token(given["token_file"])),
-        until_seconds=time.time() if given["until"] is None else given["until"],
+        prometheus=Prometheus(given["url"], token=token_in(given["token_file"])),
+        until_seconds=given["until"],
         seconds=plan.window_seconds,
         slice_seconds=plan.slice_seconds,
     )
@@ -171,20 +168,8 @@ def _canary(given: Mapping[str, Any]) -> None:
 
 
 def _check_plan(plan: Plan) -> None:
-    if plan.slice_seconds <= 0 or plan.window_seconds % plan.slice_seconds:
+    if plan.window_seconds % plan.slice_seconds:
         raise click.UsageError("--since must be a whole number of --slice")
     if not canaries.LEAST_SLICES <= plan.slices <= canaries.MOST_SLICES:
         text = f"--since holds {plan.slices} times --slice; between {canaries.LEAST_SLICES}"
         raise click.UsageError(f"{text} and {canaries.MOST_SLICES} are needed")
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text("utf-8").strip()
-    except OSError as error:
-        text = f"{file}: no token can be read: {error.strerror or error}"
-    except UnicodeDecodeError:
-        text = f"{file}: no token can be read: it is no text"
-    raise PrometheusError(text)

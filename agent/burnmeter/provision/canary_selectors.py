@@ -1,7 +1,6 @@
 """What a person writes to name sides, times and margins, and what is wrong with it. Pure."""
 
 import re
-from datetime import datetime
 from typing import Final
 
 from burnmeter.provision.canary import MEASURES
@@ -10,8 +9,6 @@ MATCHER: Final = re.compile(r'\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\
 """One matcher of PromQL, with what parts it from the next."""
 OURS: Final = frozenset(("le", "outcome", "counted_by", "kind", "__name__"))
 """Labels that say what is counted, and not who it is."""
-DURATION: Final = re.compile(r"(\d+)(s|m|h|d)")
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def selector(text: str) -> str:
@@ -38,36 +35,11 @@ def selector(text: str) -> str:
     return ",".join(found)
 
 
-def seconds(text: str) -> float:
-    """Of `90s`, `30m` or `1h30m`. Raises ValueError."""
-    parts = DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"`{text}` is no length of time; write one like 90s, 30m or 1h")
-    return float(sum(int(number) * UNITS[unit] for number, unit in parts))
-
-
 def last_value_as(where: str, placeholder: str) -> tuple[str, str]:
     """Matchers with another value of the last one, and the value that it had."""
     *_, last = MATCHER.finditer(where)
     start, end = last.span(3)
     return where[:start] + placeholder + where[end:], where[start:end]
-
-
-def moment(text: str) -> float | None:
-    """Seconds since 1970 of `now` (None), a number or an ISO time with a zone."""
-    if text == "now":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ValueError(f"`{text}` is no time; write now, or one like 2026-11-01T12:00:00Z")
-    return at.timestamp()
 
 
 def measured(text: str) -> tuple[str, float]:

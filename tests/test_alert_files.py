@@ -97,6 +97,37 @@ def test_every_alert_of_a_fleet_is_tested_both_ways() -> None:
         assert any(case.get("quiet_at") for case in one.tests), one.alert
 
 
+def test_a_page_may_silence_the_ticket_of_its_own_objective_and_nothing_else() -> None:
+    text = (rule_files.FOLDER / "README.md").read_text("utf-8")
+    (found,) = (b for b in re.findall(r"```yaml\n(.*?)```", text, re.S) if "inhibit" in b)
+    (rule,) = yaml.safe_load(found)["inhibit_rules"]
+
+    # Labels that both lack are equal to Alertmanager: a lost GPU must not silence absent agents.
+    assert 'slo!=""' in rule["source_matchers"]
+    assert 'slo!=""' in rule["target_matchers"]
+    # Nor may a burning budget silence that the same objective is not measured.
+    assert rule["equal"] == ["alertname", "slo", "model"]
+
+
+ODD = [(99.0, 1.0), (99.0, 3.0), (75.0, 30.0), (50.0, 90.0), (10.0, 30.0)]
+"""Percent and days."""
+
+
+@pytest.mark.timeout(600)
+def test_odd_promises_have_rules_without_doubles_and_tests_that_pass(tmp_path: Path) -> None:
+    tests: list[Path] = []
+    for percent, days in ODD:
+        folder = tmp_path / f"{percent}-{days}"
+        wanted = rule_files.objective("errors", percent=percent, days=days)
+        tests.append(rule_files.write(folder, wanted)[-1])
+        ran = rule_files.promtool("check", "rules", "--lint-fatal", folder / "slo-errors.yaml")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = rule_files.all_failures(tests)
+
+    assert [path.name for path in found] == ["slo-errors_test.yaml"] * len(ODD)
+    assert set(found.values()) == {""}, "\n".join(found.values())
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("days", [28.0, 30.0])
 def test_other_promises_hold_as_well(days: float, tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_two_bad_requests_alert_nobody_and_three_do() -> None:
     assert enough.number("page") == 1
 
 
+def test_three_requests_that_an_extrapolated_increase_makes_2_9_page_as_by_the_rules() -> None:
+    # The rules ask for more than 2.5, as `increase` seldom gives whole numbers.
+    nearly, below = outage(300, 301, 2.9), outage(300, 301, 2.4)
+
+    assert judged(OBJECTIVE, "m", "a", past(constant(0.1), nearly), GRID).number("page") == 1
+    assert judged(OBJECTIVE, "m", "a", past(constant(0.1), below), GRID).alerts == ()
+
+
 def test_seconds_have_no_floor() -> None:
     up = Objective(name="up", indicator="availability", objective_ratio=0.99)
 

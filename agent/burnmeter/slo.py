@@ -78,7 +78,8 @@ def _tier(row: Mapping[str, Any], budget_ratio: float, period_seconds: float) ->
     # Burn 1 spends the budget just in its period: in a short period a listed factor may be less.
     factor = max(1.0, listed)
     needed = factor * budget_ratio
-    trip = min(needed, _windows()["reachable_ratio"])
+    # Where more may fail than is within reach, what is less than the budget is no outage.
+    trip = min(needed, max(budget_ratio, _windows()["reachable_ratio"]))
     long_seconds = row["long_seconds"]
     short_seconds = row["short_seconds"]
     detect = row.get("detect_seconds")

@@ -77,7 +77,10 @@ def groups(making: Making) -> tuple[Group, Group]:
         *(_burns(making, severity) for severity in SEVERITIES),
         *_not_measured(making, upper[0]),
     ]
-    period = [*_long(making, making.objective.period_seconds), *_budget(making)]
+    seconds = making.objective.period_seconds
+    # A period of one or three days is a window of the tiers, and one series has one rule.
+    summed = () if seconds in making.spans_seconds else _long(making, seconds)
+    period = [*summed, *_budget(making)]
     return (
         Group(name=name, interval_seconds=INTERVAL_SECONDS, rules=tuple(rules)),
         Group(name=f"{name}-period", interval_seconds=PERIOD_INTERVAL_SECONDS, rules=tuple(period)),
@@ -182,7 +185,11 @@ def _without_window(expr: str) -> str:
 
 def _burns(making: Making, severity: str) -> Rule:
     """The objective's page, or its ticket: any tier of that severity."""
-    conditions = [_exceeds(making, tier) for tier in making.tiers if tier.severity == severity]
+    conditions = [
+        _exceeds(making, tier, floor=making.floor)
+        for tier in making.tiers
+        if tier.severity == severity
+    ]
     joined = f"\nor ignoring ({names.WINDOW_LABEL})\n".join(conditions)
     said = making.family.texts(making.objective, severity)
     return Rule(
@@ -193,17 +200,18 @@ def _burns(making: Making, severity: str) -> Rule:
     )
 
 
-def _exceeds(making: Making, tier: slo.Tier, ratio: str = names.ERROR_RATIO) -> str:
-    """Both windows of a tier burn faster than its factor, by bad events enough."""
+def _exceeds(
+    making: Making, tier: slo.Tier, ratio: str = names.ERROR_RATIO, *, floor: float = 0.0
+) -> str:
+    """Both windows of a tier burn faster than its factor, by more than `floor` bad events."""
     bound = f"({number(tier.factor)} * {number(making.budget_ratio)})"
     long, short = duration(tier.long_seconds), duration(tier.short_seconds)
     lines = [f"{making.series(ratio + long)} > {bound}"]
     lines.append(f"and ignoring ({names.WINDOW_LABEL})")
     lines.append(f"{making.series(ratio + short)} > {bound}")
-    if making.floor:
-        bad = names.BAD_INCREASE if ratio == names.ERROR_RATIO else names.BAD_UPPER_INCREASE
+    if floor:
         lines.append(f"and ignoring ({names.WINDOW_LABEL})")
-        lines.append(f"{making.series(bad + long)} > {number(making.floor)}")
+        lines.append(f"{making.series(names.BAD_INCREASE + long)} > {number(floor)}")
     return f"(\n{_indented(chr(10).join(lines))}\n)"
 
 

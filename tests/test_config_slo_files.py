@@ -5,6 +5,7 @@ documents in fixtures/slo_files are written like those that people have; the tex
 holds the objectives that come of it and what `check` says.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -120,6 +121,36 @@ def test_a_list_of_no_files_asks_for_nothing() -> None:
     assert problems == ()
     assert found is not None
     assert found.objectives == ()
+
+
+def test_a_pipe_is_told_and_holds_nobody(tmp_path: Path) -> None:
+    path = folder(tmp_path, main="slo_files: [pipe]")
+    os.mkfifo(tmp_path / "pipe")
+
+    assert problems_of(path) == [
+        "main.yaml:1:13: slo_files[0]: `pipe` cannot be read: it is a pipe; write a file",
+    ]
+
+
+def test_a_pattern_for_folders_of_any_depth_is_refused_as_it_would_find_one_depth_only(
+    tmp_path: Path,
+) -> None:
+    path = folder(tmp_path, main="slo_files: ['**/*.yaml', 'a**.yaml']", a=f"slos: [{slo('a')}]")
+
+    assert problems_of(path) == [
+        "main.yaml:1:13: slo_files[0]: `**/*.yaml` has `**`, which would be read as `*`; name each"
+        " folder by a pattern of its own",
+    ]
+
+
+def test_signs_of_a_pattern_in_the_name_of_the_configs_folder_mean_themselves(
+    tmp_path: Path,
+) -> None:
+    beside = tmp_path / "[prod]*"
+    beside.mkdir()
+    path = folder(beside, main="slo_files: ['a*.yaml']", a=f"slos: [{slo('a')}]")
+
+    assert [one.name for one in load(path, bounds=BOUNDS).objectives] == ["a"]
 
 
 def test_what_leads_to_no_file_is_told_in_the_config(tmp_path: Path) -> None:

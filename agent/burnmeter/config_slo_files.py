@@ -5,6 +5,7 @@ Surprising: reading is handed in (`near` makes it), so that a config can be pars
 """
 
 import glob
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +19,8 @@ from burnmeter.config_slos import Placed
 from burnmeter.located import Located, shown
 
 MOST_FILES: Final = 100
+_ANY_DEPTH: Final = "**"
+_NO_DEPTH: Final = "has `**`, which would be read as `*`; name each folder by a pattern of its own"
 
 
 class Found(NamedTuple):
@@ -57,7 +60,8 @@ def near(folder: Path) -> Finder:
 
     def find(pattern: str) -> list[Found]:
         if glob.has_magic(pattern):
-            where = str(folder / pattern) if folder != Path() else pattern
+            beside = glob.escape(str(folder)) if folder != Path() else ""
+            where = str(Path(beside) / pattern)
             return [_read(Path(path)) for path in sorted(glob.glob(where))[: MOST_FILES + 1]]
         return [_read(folder / pattern)]
 
@@ -66,6 +70,9 @@ def near(folder: Path) -> Finder:
 
 def _read(path: Path) -> Found:
     try:
+        # A pipe would hold whoever opens it until somebody writes.
+        if stat.S_ISFIFO(path.stat().st_mode):
+            return Found(str(path), b"", "it is a pipe; write a file")
         with path.open("rb") as file:
             return Found(str(path), file.read(located.LIMIT_BYTES + 1))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -78,7 +85,10 @@ def read_names(report: Report, node: Located) -> list[Named]:
 
     def read(item: Located, where: str) -> list[Named]:
         try:
-            return [Named(where, item, rules.word(item, limit=1000))]
+            name = rules.word(item, limit=1000)
+            if _ANY_DEPTH in Path(name).parts:
+                raise RuleError(f"{given(item)} {_NO_DEPTH}")
+            return [Named(where, item, name)]
         except RuleError as error:
             report.error(item, f"{where}: {error}")
             return []

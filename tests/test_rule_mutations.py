@@ -17,7 +17,7 @@ from burnmeter.provision.rule_set import Wanted
 from tests import mutants, rule_files
 from tests.mutants import Mutant
 
-STEP = 1 if os.environ.get("BURNMETER_ALL_MUTANTS") == "1" else 13
+STEP = 1 if os.environ.get("BURNMETER_ALL_MUTANTS") == "1" else 29
 FILES = rule_set.files([rule_files.objective("errors")], Wanted())
 
 

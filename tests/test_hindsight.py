@@ -6,7 +6,8 @@ from math import isnan, nan
 import pytest
 
 from burnmeter.model import Objective
-from burnmeter.provision.hindsight import Counts, Grid, Past, is_asked, judged, spans, summed
+from burnmeter.provision.counted import spans_seconds
+from burnmeter.provision.hindsight import Counts, Grid, Past, is_asked, judged, summed
 
 OBJECTIVE = Objective(name="errors", indicator="errors", objective_ratio=0.99)
 GRID = Grid(start_seconds=0.0, step_seconds=60.0, count=600, first=0)
@@ -24,7 +25,7 @@ def past(valid: Sequence[float], bad: Sequence[float], objective: Objective = OB
 
     windows = {
         span: Counts(window(valid, int(span / 60)), window(bad, int(span / 60)))
-        for span in spans(objective)
+        for span in spans_seconds(objective)
         if is_asked(span)
     }
     return Past(windows, windows[300.0].bad)

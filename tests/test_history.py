@@ -7,6 +7,7 @@ import pytest
 
 from burnmeter.errors import BurnmeterError
 from burnmeter.model import Objective
+from burnmeter.provision.counted import Counted
 from burnmeter.provision.history import (
     Asked,
     Part,
@@ -17,7 +18,6 @@ from burnmeter.provision.history import (
     has_agents,
     hindsights,
 )
-from burnmeter.provision.indicators import Counted
 from burnmeter.provision.prometheus_api import Prometheus
 from tests.asked import Script, scripted
 

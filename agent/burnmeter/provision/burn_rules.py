@@ -8,16 +8,21 @@ Surprising: windows beyond two hours are sums of the recorded increases over fiv
 overlap, one each evaluation, so a sum is scaled by the interval; their ratio needs no scale.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from burnmeter import slo
 from burnmeter.model import Objective
 from burnmeter.provision import conventions as names
-from burnmeter.provision import indicators
-from burnmeter.provision.conventions import duration, number, quoted
-from burnmeter.provision.indicators import BASE_SECONDS, INTERVAL_SECONDS, RAW_SECONDS
+from burnmeter.provision.conventions import SEVERITIES, duration, number, quoted
+from burnmeter.provision.counted import (
+    BASE_SECONDS,
+    INTERVAL_SECONDS,
+    RAW_SECONDS,
+    by_agents,
+    spans_seconds,
+)
 from burnmeter.provision.rules import Group, Rule
 from burnmeter.provision.runbooks import Family, Links, family
 from burnmeter.units import SECONDS_PER_DAY
@@ -28,7 +33,6 @@ COVERED_RATIO: Final = 0.5
 """With less than this of the last hour measured, an objective is not held, whatever it shows."""
 MISSING_SECONDS: Final = 900.0
 """For so long something may be missing before it is a ticket: a rollout of agents takes minutes."""
-SEVERITIES: Final = ("page", "ticket")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,34 +56,31 @@ class Making:
         return slo.tiers(self.objective.objective_ratio, self.objective.period_seconds)
 
     @property
-    def spans_seconds(self) -> tuple[float, ...]:
-        """Every window of its tiers, and the one that longer windows are summed from."""
-        spans = {s for tier in self.tiers for s in (tier.long_seconds, tier.short_seconds)}
-        return tuple(sorted(spans | {BASE_SECONDS}))
-
-    @property
     def family(self) -> Family:
         """What its alerts are called, and what they say."""
         return family(self.objective.indicator)
 
-    def series(self, name: str, more: str = "") -> str:
+    def series(self, name: str) -> str:
         """Our own recorded series of this objective."""
-        return f"{name}{{slo={quoted(self.objective.name)}{more}}}"
+        return f"{name}{{slo={quoted(self.objective.name)}}}"
 
 
 def groups(making: Making) -> tuple[Group, Group]:
     """What alerts, twice a minute; and the budget over the period, every five minutes."""
     name = f"burnmeter-slo-{making.objective.name}"
-    upper = [tier for tier in making.tiers if tier.severity == "page"][:1]
+    spans = spans_seconds(making.objective)
+    fast = next(tier for tier in making.tiers if tier.severity == SEVERITIES[0])
     rules = [
-        *_recorded(making, making.spans_seconds, upper),
+        *(rule for seconds in spans for rule in _recorded(making, seconds)),
+        *_upper(making, fast.long_seconds),
+        *_upper(making, fast.short_seconds),
         *_about(making),
         *(_burns(making, severity) for severity in SEVERITIES),
-        *_not_measured(making, upper[0]),
+        *_not_measured(making, fast),
     ]
     seconds = making.objective.period_seconds
     # A period of one or three days is a window of the tiers, and one series has one rule.
-    summed = () if seconds in making.spans_seconds else _long(making, seconds)
+    summed = () if seconds in spans else _recorded(making, seconds)
     period = [*summed, *_budget(making)]
     return (
         Group(name=name, interval_seconds=INTERVAL_SECONDS, rules=tuple(rules)),
@@ -90,18 +91,12 @@ def groups(making: Making) -> tuple[Group, Group]:
 # --- recording rules -----------------------------------------------------------------------------
 
 
-def _recorded(
-    making: Making, spans: Iterable[float], doubted: Sequence[slo.Tier]
-) -> Iterator[Rule]:
-    for seconds in spans:
-        yield from _raw(making, seconds) if seconds <= RAW_SECONDS else _long(making, seconds)
-    for tier in doubted:
-        for seconds in (tier.long_seconds, tier.short_seconds):
-            yield from _upper(making, seconds)
+def _recorded(making: Making, seconds: float) -> Iterator[Rule]:
+    return _raw(making, seconds) if seconds <= RAW_SECONDS else _long(making, seconds)
 
 
 def _raw(making: Making, seconds: float) -> Iterator[Rule]:
-    counted = indicators.by_agents(making.objective, making.by)
+    counted = by_agents(making.objective, making.by)
     word = duration(seconds)
     yield _rule(making, names.VALID_INCREASE + word, _named(making, counted.valid(seconds)))
     yield _rule(making, names.BAD_INCREASE + word, _named(making, counted.bad_lower(seconds)))
@@ -109,7 +104,7 @@ def _raw(making: Making, seconds: float) -> Iterator[Rule]:
 
 
 def _upper(making: Making, seconds: float) -> Iterator[Rule]:
-    counted = indicators.by_agents(making.objective, making.by)
+    counted = by_agents(making.objective, making.by)
     word = duration(seconds)
     yield _rule(making, names.BAD_UPPER_INCREASE + word, _named(making, counted.bad_upper(seconds)))
     yield _ratio(making, names.ERROR_UPPER_RATIO, names.BAD_UPPER_INCREASE, seconds)

@@ -25,6 +25,7 @@ BUDGET_LEFT: Final = "slo:period_error_budget_remaining:ratio"
 INFO: Final = "sloth_slo_info"
 BURN_IN: Final = "slo:alert_burn_in:error_ratio"
 
+SEVERITIES: Final = ("page", "ticket")
 WINDOW_LABEL: Final = "sloth_window"
 
 

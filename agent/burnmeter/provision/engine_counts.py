@@ -13,10 +13,10 @@ from typing import Final
 from burnmeter.dialects import INDICATORS, Dialect, Measure, Rule
 from burnmeter.model import Objective
 from burnmeter.provision.conventions import duration, quoted
+from burnmeter.provision.counted import Counted, Text
 from burnmeter.provision.engine_history import Stored, marks, word
 from burnmeter.provision.hindsight import Grid
 from burnmeter.provision.history import Asked, Name, Part, Refused
-from burnmeter.provision.indicators import Counted, Text
 from burnmeter.provision.prometheus_api import Prometheus
 
 VANTAGES: Final = ("engine", "gateway", "probe")

@@ -13,13 +13,13 @@ from math import isnan, nan
 from typing import Final, NamedTuple
 
 from burnmeter.model import Objective
-from burnmeter.provision.indicators import BASE_SECONDS, RAW_SECONDS, least_bad
+from burnmeter.provision.conventions import SEVERITIES
+from burnmeter.provision.counted import BASE_SECONDS, RAW_SECONDS, least_bad, spans_seconds
 from burnmeter.slo import Tier, tiers
 
 Points = Sequence[float]
 """One number for each moment of a grid; NaN where there is none."""
 WEEK_SECONDS: Final = 7 * 86400.0
-SEVERITIES: Final = ("page", "ticket")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +139,6 @@ def is_page(alert: Alert) -> bool:
     return alert.severity == "page"
 
 
-def spans(objective: Objective) -> tuple[float, ...]:
-    """Seconds of every window that its alerts look at, shortest first; and BASE_SECONDS."""
-    ladder = tiers(objective.objective_ratio, objective.period_seconds)
-    found = {s for tier in ladder for s in (tier.short_seconds, tier.long_seconds)}
-    return tuple(sorted(found | {BASE_SECONDS}))
-
-
 def is_asked(seconds: float) -> bool:
     """Whether a window is read from the counters; a longer one is summed up from short ones."""
     return seconds <= RAW_SECONDS
@@ -156,7 +149,7 @@ def judged(objective: Objective, model: str, source: str, past: Past, grid: Grid
     base = past.windows[BASE_SECONDS]
     windows = {
         span: past.windows[span] if is_asked(span) else summed(base, span, grid)
-        for span in spans(objective)
+        for span in spans_seconds(objective)
     }
     period = objective.period_seconds
     budget = 1.0 - objective.objective_ratio

@@ -9,7 +9,8 @@ from itertools import groupby
 from math import isnan
 from typing import Any, Final
 
-from burnmeter.provision.hindsight import SEVERITIES, Alert, Hindsight, Points
+from burnmeter.provision.conventions import SEVERITIES
+from burnmeter.provision.hindsight import Alert, Hindsight, Points
 from burnmeter.provision.history import Refused
 from burnmeter.slo import span_words
 

@@ -14,8 +14,8 @@ from burnmeter.errors import BurnmeterError
 from burnmeter.model import Objective
 from burnmeter.provision import conventions as names
 from burnmeter.provision.conventions import quoted
-from burnmeter.provision.hindsight import Counts, Grid, Hindsight, Past, is_asked, judged, spans
-from burnmeter.provision.indicators import BASE_SECONDS, Counted, by_agents
+from burnmeter.provision.counted import BASE_SECONDS, Counted, by_agents, spans_seconds
+from burnmeter.provision.hindsight import Counts, Grid, Hindsight, Past, is_asked, judged
 from burnmeter.provision.prometheus_api import MOST_POINTS, Prometheus, Series
 
 MOST_QUERIES: Final = 3000
@@ -78,7 +78,7 @@ def grid(
     step_seconds: float,
 ) -> Grid:
     """From the longest window or period before the beginning, so that all of them are full."""
-    spanned = [s for one in objectives for s in (*spans(one), one.period_seconds)]
+    spanned = [s for one in objectives for s in (*spans_seconds(one), one.period_seconds)]
     before = ceil(max(spanned, default=0.0) / step_seconds)
     end = end_seconds // step_seconds  # On whole steps since 1970, as who asks twice expects.
     first = end - ceil((end_seconds - begin_seconds) / step_seconds)
@@ -153,7 +153,7 @@ def bill(asked: Sequence[Asked], grid: Grid) -> Bill:
 
 def _windows(objective: Objective) -> Iterator[tuple[float, int]]:
     """Every window that is asked for, and how many texts it takes."""
-    for seconds in filter(is_asked, spans(objective)):
+    for seconds in filter(is_asked, spans_seconds(objective)):
         yield seconds, 3 if seconds == BASE_SECONDS else 2
 
 

@@ -11,7 +11,8 @@ from typing import Final
 from burnmeter.provision import burn_rules, reach
 from burnmeter.provision import conventions as names
 from burnmeter.provision.burn_rules import MISSING_SECONDS, Making
-from burnmeter.provision.conventions import duration, number
+from burnmeter.provision.conventions import SEVERITIES, duration, number
+from burnmeter.provision.counted import spans_seconds
 from burnmeter.provision.reach import Promise
 
 HOUR: Final = 3600.0
@@ -69,6 +70,7 @@ class Case:
 
 
 def hours(making: Making) -> Iterator[Case]:
+    """What shows within hours: pages, and what is no alert or not measured."""
     fast = _first(making)
     for one in reach.promises(making.objective):
         if one.tier.severity == "page":
@@ -82,11 +84,12 @@ def hours(making: Making) -> Iterator[Case]:
     if making.floor:
         yield from _quiet(making)
     yield from _counters(making, fast)
-    yield _two_nodes(making, fast)
+    yield _two_nodes(making)
     yield from _unmeasured(making, fast)
 
 
 def days(making: Making) -> Iterator[Case]:
+    """What takes days: tickets."""
     for one in reach.promises(making.objective):
         if one.tier.severity != "page":
             yield from _at_tier(making, one, SLOW)
@@ -190,9 +193,9 @@ def _recorded(making: Making) -> int:
 def _quiet(making: Making) -> Iterator[Case]:
     """Ten requests an hour: one failure alerts nobody, a total outage does."""
     alert = making.family.alert
-    hour = [Stretch(seconds=330, valid=0), Stretch(seconds=30, valid=1)]
+    calm = [Stretch(seconds=330, valid=0), Stretch(seconds=30, valid=1)]
     failing = [Stretch(seconds=330, valid=0), Stretch(seconds=30, valid=1, bad=1)]
-    night = [*(hour * 20)]
+    night = calm * 20
     at = 2 * HOUR
     slow = [p for p in reach.promises(making.objective) if p.tier.severity == "page"][-1]
     # Where most may fail, the window of the slower page must have hardly anything else in it.
@@ -201,7 +204,7 @@ def _quiet(making: Making) -> Iterator[Case]:
     for said, found in (("fail", failing), ("may have failed", doubtful)):
         yield Case(
             name=f"one and then another of ten requests in a quiet hour {said}: nobody is alerted",
-            nodes={"a": [*night, *found, *found, *(hour * 20)]},
+            nodes={"a": [*night, *found, *found, *night]},
             alerts=[
                 (at + minutes * 60.0, kind, name, False)
                 for minutes in (6, 10, 14, 30, 60, 120)
@@ -219,16 +222,15 @@ def _counters(making: Making, fast: Promise) -> Iterator[Case]:
     """Resets, gaps and restarts make no alert, and end none."""
     alert = making.family.alert
     both = ("page", "ticket")
-    for name, gap in (
-        ("counters that begin anew are no errors", []),
-        ("a gap of ten minutes is no error", [Stretch(seconds=600, valid=None)]),
-        ("an agent that starts again after two minutes makes no alert", [_silence(120)]),
+    anew = Stretch(seconds=HOUR, is_restart=True)
+    for name, after in (
+        ("counters that begin anew are no errors", [anew]),
+        ("a gap of ten minutes is no error", [_silence(600), _ok(HOUR)]),
+        ("an agent that starts again after two minutes makes no alert", [_silence(120), anew]),
     ):
-        anew = "gap" not in name
-        again = Stretch(seconds=HOUR, is_restart=anew)
         yield Case(
             name=name,
-            nodes={"a": [_ok(HOUR), *gap, again]},
+            nodes={"a": [_ok(HOUR), *after]},
             alerts=[
                 (HOUR + minutes * 60.0, severity, alert, False)
                 for minutes in (1, 3, 5, 11, 20, 55)
@@ -260,14 +262,14 @@ def _counters(making: Making, fast: Promise) -> Iterator[Case]:
     )
 
 
-def _two_nodes(making: Making, fast: Promise) -> Case:
+def _two_nodes(making: Making) -> Case:
     """One of two nodes fails, with a quarter of the events: volume decides, and one alert tells."""
     alert = making.family.alert
     few = Stretch(seconds=HOUR, valid=PER_SAMPLE // 4)
     burning = replace(few, seconds=2 * HOUR, bad=PER_SAMPLE // 4)
     ratio = making.series(names.ERROR_RATIO + duration(300))
     known = []
-    for severity in burn_rules.SEVERITIES:
+    for severity in SEVERITIES:
         ours = [p for p in reach.promises(making.objective) if p.tier.severity == severity]
         least = min(p.trip_ratio for p in ours)
         # Between the two it depends on how long a window has been filled.
@@ -312,8 +314,8 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             nodes={"a": [stretch]},
             alerts=[(2 * HOUR, "coverage", name, wants), (2 * HOUR, "page", burn, False)],
         )
-    vague = Stretch(seconds=2 * HOUR, doubtful=float(PER_SAMPLE))
-    windows = map(duration, making.spans_seconds)
+    vague = _vague(2 * HOUR, 1.0)
+    windows = map(duration, spans_seconds(making.objective))
     doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
     yield Case(
         name="all of it may be bad, and nobody can tell",
@@ -327,6 +329,19 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
             *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
         ],
+    )
+    trip = fast.trip_ratio
+    yield Case(
+        name="what may be bad has become less than the first tier bears",
+        nodes={"a": [_ok(HOUR), vague, _vague(HOUR, 0.7 * trip)]},
+        alerts=[(3.5 * HOUR, "doubt", name, False)],
+    )
+    yield Case(
+        name="certain failures come, pause and come again: nothing is in doubt",
+        nodes={
+            "a": [_ok(HOUR), _failing(900, 1.0), _ok(1500), _failing(1440, min(1.0, 1.2 * trip))]
+        },
+        alerts=[(HOUR + 900 + 1500 + 1320, "doubt", name, False)],
     )
     yield Case(
         name="an agent is held to another objective",
@@ -352,6 +367,10 @@ def _failing(seconds: float, ratio: float) -> Stretch:
     return Stretch(seconds=seconds, bad=round(ratio * PER_SAMPLE))
 
 
+def _vague(seconds: float, ratio: float) -> Stretch:
+    return Stretch(seconds=seconds, doubtful=round(ratio * PER_SAMPLE))
+
+
 def _silence(seconds: float) -> Stretch:
     return Stretch(seconds=seconds, valid=None)
 
@@ -362,6 +381,7 @@ def _grid(seconds: float, every: float) -> float:
 
 
 def labels(making: Making, alert: str, severity: str) -> dict[str, str]:
+    """All labels of an alert of the objective, for the one model that the cases have."""
     name = making.objective.name
     return {
         "alertname": alert,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from burnmeter.model import Objective
-from burnmeter.provision import burn_rules, fleet_tests, indicators, rule_tests, runbooks
+from burnmeter.provision import burn_rules, fleet_tests, rule_tests, runbooks
 from burnmeter.provision.burn_rules import Making
+from burnmeter.provision.counted import least_bad
 from burnmeter.provision.rules import Group, to_yaml
 from burnmeter.provision.runbooks import Links
 
@@ -30,7 +31,7 @@ class Wanted:
 
 def making(objective: Objective, wanted: Wanted) -> Making:
     """One objective as its rules are made."""
-    floor = indicators.least_bad(objective.indicator)
+    floor = least_bad(objective.indicator)
     return Making(objective=objective, by=wanted.by, links=wanted.links, floor=floor)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from burnmeter.provision import conventions as names
-from burnmeter.provision.burn_rules import SEVERITIES, Making
-from burnmeter.provision.conventions import duration, number
+from burnmeter.provision.burn_rules import Making
+from burnmeter.provision.conventions import SEVERITIES, duration, number
 from burnmeter.provision.rule_cases import (
     FAST,
     MODEL,

@@ -16,6 +16,7 @@ import yaml
 from burnmeter import indicators
 from burnmeter.model import Objective
 from burnmeter.provision.conventions import number
+from burnmeter.provision.counted import INTERVAL_SECONDS
 from burnmeter.provision.rules import Group, Rule
 
 RUNBOOKS: Final = "alerts/README.md"
@@ -26,7 +27,6 @@ HEADINGS: Final = {
     "first_look": "First look",
     "fix": "Fix",
 }
-GROUP_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ def standing_groups(links: Links) -> tuple[Group, ...]:
     for one in standing():
         by_name.setdefault(one.group, []).append(one.rule(links))
     return tuple(
-        Group(name=f"burnmeter-{name}", interval_seconds=GROUP_SECONDS, rules=tuple(rules))
+        Group(name=f"burnmeter-{name}", interval_seconds=INTERVAL_SECONDS, rules=tuple(rules))
         for name, rules in by_name.items()
     )
 

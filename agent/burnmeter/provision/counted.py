@@ -38,6 +38,13 @@ class Counted:
     """Bad, or perhaps bad."""
 
 
+def spans_seconds(objective: Objective) -> tuple[float, ...]:
+    """Every window that its alerts look at, shortest first; BASE_SECONDS is one of them."""
+    ladder = slo.tiers(objective.objective_ratio, objective.period_seconds)
+    found = {s for tier in ladder for s in (tier.short_seconds, tier.long_seconds)}
+    return tuple(sorted(found | {BASE_SECONDS}))
+
+
 def least_bad(indicator: str) -> float:
     """Bad events of a tier's long window must be more than this; 0: it counts seconds.
 

@@ -78,7 +78,7 @@ MIDDLE: Final = frozenset(
         """
     )
 )
-CLOCK_HOLDERS: Final = frozenset(words("loop looking serving sources simulate cli"))
+CLOCK_HOLDERS: Final = frozenset(("loop", "looking", "serving", "sources", "simulate", "cli"))
 FOREIGN_UNIT: Final = re.compile(r"[a-z0-9]_(ms|us|mw|mib|percent|perc)$", re.IGNORECASE)
 FOREIGN_UNIT_HOLDERS: Final = ("sources/nvml", "dialects/", "config", "located", "units")
 

@@ -16,6 +16,10 @@ PREFIX: Final = "burnmeter_"
 ENGINE_LABELS: Final = ("model", "engine", "target")
 """Labels that every metric of an engine, a gateway or a probe carries besides its own."""
 VANTAGES: Final = ("engine", "gateway", "probe")
+WITNESSES: Final = (*VANTAGES, "http")
+"""Who counts requests that went well; HTTP knows least of what was in an answer."""
+ESTIMATE: Final = "estimate"
+"""In place of a witness: requests that nobody saw fail, as those lost with a dead engine."""
 GROUPS: Final = {
     "engine": "What engines count",
     "gateway": "What a gateway before the engines counts",

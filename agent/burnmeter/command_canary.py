@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from burnmeter.catalog import WITNESSES
 from burnmeter.command_line import CONFIG, CONFIG_PATH, JSON, load, visible
 from burnmeter.command_words import Moment, Span, token_in
 from burnmeter.errors import BurnmeterError, ConfigError
@@ -14,7 +15,6 @@ from burnmeter.provision import canary as canaries
 from burnmeter.provision import (
     canary_look,
     canary_objects,
-    canary_queries,
     canary_report,
     canary_selectors,
 )
@@ -93,9 +93,9 @@ VALUE: Final[dict[str, Any]] = {
 )
 @click.option(
     "--witness",
-    default=canary_queries.WITNESSES[0],
+    default=WITNESSES[0],
     show_default=True,
-    type=click.Choice(canary_queries.WITNESSES),
+    type=click.Choice(WITNESSES),
     help="With --format: who counts requests.",
 )
 @JSON

@@ -7,16 +7,13 @@ known only between two counts, and both leave. What an engine cannot count is No
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from burnmeter import histograms, indicators
+from burnmeter import catalog, histograms, indicators
 from burnmeter.dialects import INDICATORS
 from burnmeter.growth import model_of
 from burnmeter.model import Growth, Key, Objective, Tally
 
 ERRORS = "errors"
 AVAILABILITY = "availability"
-ESTIMATE = "estimate"
-WITNESSES = ("engine", "gateway", "probe", "http")
-"""Who counts requests that went well; HTTP knows least of what was in an answer."""
 
 
 class Worth(NamedTuple):
@@ -79,14 +76,14 @@ def error_tally(counts: Mapping[tuple[str, str], float]) -> Tally | None:
         return None
     good = counts["ok", witness]
     failed = {who: count for (outcome, who), count in counts.items() if outcome == "error"}
-    guessed = counts.get(("lost", ESTIMATE), 0.0) + failed.pop(ESTIMATE, 0.0)
+    guessed = counts.get(("lost", catalog.ESTIMATE), 0.0) + failed.pop(catalog.ESTIMATE, 0.0)
     valid = good + sum(failed.values()) + guessed
     return Tally(valid, good, valid - max(failed.values(), default=0.0))
 
 
 def witness_of(counts: Mapping[tuple[str, str], float]) -> str | None:
     """Who counted the requests that went well, in the order in which they are believed."""
-    return next((who for who in WITNESSES if ("ok", who) in counts), None)
+    return next((who for who in catalog.WITNESSES if ("ok", who) in counts), None)
 
 
 def by_outcome(counts: Mapping[tuple[str, str], float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from burnmeter.catalog import WITNESSES
 from burnmeter.provision.canary import Side, Slice
 from burnmeter.provision.conventions import duration, number
 from burnmeter.provision.prometheus_api import Prometheus, Series
@@ -16,8 +17,6 @@ BUCKETS: Final = {"ttft": "burnmeter_ttft_seconds", "tpot": "burnmeter_tpot_seco
 REQUESTS: Final = "burnmeter_requests_total"
 TOKENS: Final = "burnmeter_tokens_total"
 SPENT: Final = {"cost": "burnmeter_cost_dollars_total", "energy": "burnmeter_energy_joules_total"}
-WITNESSES: Final = ("engine", "gateway", "probe", "http")
-"""Who counts requests that went well, in the order in which they are believed."""
 SLOW_RATIO: Final = 0.1
 """Where nobody names a threshold, the bound is taken at which about so many are slower."""
 Points = Mapping[float, float]

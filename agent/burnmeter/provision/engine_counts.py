@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from burnmeter.catalog import ESTIMATE, VANTAGES, WITNESSES
 from burnmeter.dialects import INDICATORS, Dialect, Measure, Rule
 from burnmeter.model import Objective
 from burnmeter.provision.conventions import duration, quoted
@@ -19,10 +20,6 @@ from burnmeter.provision.hindsight import Grid
 from burnmeter.provision.history import Asked, Name, Part, Refused
 from burnmeter.provision.prometheus_api import Prometheus
 
-VANTAGES: Final = ("engine", "gateway", "probe")
-"""Nearest to the engine first: of one model only the nearest is believed."""
-WITNESSES: Final = (*VANTAGES, "http")
-ESTIMATE: Final = "estimate"
 REQUESTS: Final = "requests_total"
 ON: Final = "on (job, instance)"
 NEAR: Final = 1e-9
@@ -96,6 +93,7 @@ def from_engines(
     """Each objective by all engines that have history, or why none tells it; of one `model`."""
     stored = Stored(prometheus, grid)
     present = [one for one in dialects.values() if stored.names(one) and stored.targets(one)]
+    # Of one model only the nearest vantage is believed.
     present.sort(key=lambda one: (VANTAGES.index(one.vantage), one.turn))
     engines = Engines(stored, present, models)
     for objective in objectives:

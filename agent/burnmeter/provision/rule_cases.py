@@ -85,7 +85,8 @@ def hours(making: Making) -> Iterator[Case]:
         yield from _quiet(making)
     yield from _counters(making, fast)
     yield _two_nodes(making)
-    yield from _unmeasured(making, fast)
+    yield from _unmeasured(making)
+    yield from _doubted(making, fast)
 
 
 def days(making: Making) -> Iterator[Case]:
@@ -283,7 +284,7 @@ def _two_nodes(making: Making) -> Case:
     )
 
 
-def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
+def _unmeasured(making: Making) -> Iterator[Case]:
     """What is missing is a ticket of its own, and never a page of the objective."""
     name, late = NOT_MEASURED, MISSING_SECONDS + 60.0
     burn = making.family.alert
@@ -314,35 +315,6 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             nodes={"a": [stretch]},
             alerts=[(2 * HOUR, "coverage", name, wants), (2 * HOUR, "page", burn, False)],
         )
-    vague = _vague(2 * HOUR, 1.0)
-    windows = map(duration, spans_seconds(making.objective))
-    doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
-    yield Case(
-        name="all of it may be bad, and nobody can tell",
-        nodes={"a": [_ok(HOUR), vague]},
-        alerts=[
-            (HOUR, "doubt", name, False),
-            (3 * HOUR, "doubt", name, True),
-            (3 * HOUR, "page", burn, False),
-        ],
-        values=[
-            *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
-            *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
-        ],
-    )
-    trip = fast.trip_ratio
-    yield Case(
-        name="what may be bad has become less than the first tier bears",
-        nodes={"a": [_ok(HOUR), vague, _vague(HOUR, 0.7 * trip)]},
-        alerts=[(3.5 * HOUR, "doubt", name, False)],
-    )
-    yield Case(
-        name="certain failures come, pause and come again: nothing is in doubt",
-        nodes={
-            "a": [_ok(HOUR), _failing(900, 1.0), _ok(1500), _failing(1440, min(1.0, 1.2 * trip))]
-        },
-        alerts=[(HOUR + 900 + 1500 + 1320, "doubt", name, False)],
-    )
     yield Case(
         name="an agent is held to another objective",
         nodes={"a": [_ok(HOUR)]},
@@ -356,6 +328,39 @@ def _unmeasured(making: Making, fast: Promise) -> Iterator[Case]:
             (HOUR, "ticket", "BurnmeterSloDiffers", False),
             *((HOUR, cause, name, False) for cause in ("absent", "vanished", "coverage", "doubt")),
         ],
+    )
+
+
+def _doubted(making: Making, fast: Promise) -> Iterator[Case]:
+    """What may be bad is a ticket while it would page, unless it is certain and does page."""
+    vague = _vague(2 * HOUR, 1.0)
+    windows = map(duration, spans_seconds(making.objective))
+    doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
+    yield Case(
+        name="all of it may be bad, and nobody can tell",
+        nodes={"a": [_ok(HOUR), vague]},
+        alerts=[
+            (HOUR, "doubt", NOT_MEASURED, False),
+            (3 * HOUR, "doubt", NOT_MEASURED, True),
+            (3 * HOUR, "page", making.family.alert, False),
+        ],
+        values=[
+            *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
+            *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
+        ],
+    )
+    trip = fast.trip_ratio
+    yield Case(
+        name="what may be bad has become less than the first tier bears",
+        nodes={"a": [_ok(HOUR), vague, _vague(HOUR, 0.7 * trip)]},
+        alerts=[(3.5 * HOUR, "doubt", NOT_MEASURED, False)],
+    )
+    yield Case(
+        name="certain failures come, pause and come again: nothing is in doubt",
+        nodes={
+            "a": [_ok(HOUR), _failing(900, 1.0), _ok(1500), _failing(1440, min(1.0, 1.2 * trip))]
+        },
+        alerts=[(HOUR + 900 + 1500 + 1320, "doubt", NOT_MEASURED, False)],
     )
 
 

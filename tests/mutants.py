@@ -1,7 +1,8 @@
 """Rule files with one mistake each: a window, a label, a comparison or a factor that is another.
 
 A mistake that changes nothing that anyone could see is not made: `>` for `>=`, or a part of an
-expression that only guards against what cannot happen in a test.
+expression that only guards against what cannot happen in a test; nor another window of a series
+that is only asked whether it was there.
 """
 
 import copy
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import yaml
 
 NEXT_WINDOW = {"5m": "30m", "30m": "5m", "1h": "2h", "2h": "1h", "6h": "1d", "1d": "6h", "3d": "1d"}
-WINDOW = re.compile(r"(?<=ratio_rate)\w+|(?<=:increase)\w+|(?<=\[)\w+(?=\])")
+WINDOW = re.compile(
+    r"(?<=ratio_rate)\w+|(?<!last_over_time\(slo:sli_valid:increase)(?<=:increase)\w+|(?<=\[)\w+(?=\])"
+)
 SWAPS = (
     ("comparison", " > ", " < "),
     ("comparison", " < ", " > "),

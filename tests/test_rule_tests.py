@@ -3,8 +3,8 @@
 import yaml
 
 from burnmeter.provision import rule_set, rule_tests
-from burnmeter.provision.rule_cases import Stretch
 from burnmeter.provision.rule_set import Wanted
+from burnmeter.provision.rule_story import Stretch
 from tests.rule_files import objective
 
 

@@ -4,81 +4,45 @@ The times are those of the workbook's formula (reach.py), not of the rules, so t
 label or comparison in a rule is found. rule_tests.py writes the cases down for promtool.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import replace
 
-from burnmeter.provision import burn_rules, reach
+from burnmeter.provision import burn_rules, reach, rule_edges
 from burnmeter.provision import conventions as names
 from burnmeter.provision.burn_rules import MISSING_SECONDS, Making
 from burnmeter.provision.conventions import SEVERITIES, duration, number
-from burnmeter.provision.counted import spans_seconds
 from burnmeter.provision.reach import Promise
-
-HOUR: Final = 3600.0
-DAY: Final = 86400.0
-MODEL: Final = "chat"
-PER_SAMPLE: Final = 100_000
-"""Valid events between two samples of busy traffic: a share of them to five digits is whole."""
-NOT_MEASURED: Final = "BurnmeterSloNotMeasured"
-BUSY: Final = 20
-"""How many times that come in a busy time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often a file's tests evaluate, and how often their agents are scraped."""
-
-    suffix: str
-    evaluate_seconds: float
-    scrape_seconds: float
-
-
-FAST: Final = Pace(suffix="", evaluate_seconds=60.0, scrape_seconds=30.0)
-SLOW: Final = Pace(suffix="_days", evaluate_seconds=600.0, scrape_seconds=60.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
-    """A time in which the same comes at every sample. `valid` None: no sample at all."""
-
-    seconds: float
-    valid: float | None = PER_SAMPLE
-    bad: float = 0.0
-    """Certainly."""
-    doubtful: float = 0.0
-    """Bad or not: nobody can tell."""
-    measured_ratio: float = 1.0
-    is_restart: bool = False
-    """The agent begins anew, and its counters with it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What happens to one or more nodes, and when what must fire."""
-
-    name: str
-    nodes: Mapping[str, Sequence[Stretch]]
-    alerts: Sequence[tuple[float, str, str, bool]] = ()
-    """At so many seconds: severity (or the cause, of what is not measured), alert, whether."""
-    values: Sequence[tuple[float, str, float | None]] = ()
-    """At so many seconds: a query, and its one value; None: it has none."""
-    told_at_seconds: float | None = None
-    """Then page and ticket fire, with all their texts, while everything fails."""
-    objective_ratio: float | None = None
-    """As the agents say it; None: as the rules do."""
+from burnmeter.provision.rule_story import (
+    BUSY,
+    DAY,
+    FAST,
+    HOUR,
+    NOT_MEASURED,
+    PER_SAMPLE,
+    SLOW,
+    Case,
+    Pace,
+    Stretch,
+    failing,
+    first,
+    grid,
+    labels,
+    near,
+    ok,
+    silence,
+)
 
 
 def hours(making: Making) -> Iterator[Case]:
     """What shows within hours: pages, and what is no alert or not measured."""
-    fast = _first(making)
+    fast = first(making)
     for one in reach.promises(making.objective):
         if one.tier.severity == "page":
             yield from _at_tier(making, one, FAST)
     yield _outage(making, fast)
     yield Case(
         name="everything has failed since the agents began: both alerts, with their texts",
-        nodes={"a": [_failing(HOUR, 1.0)]},
+        nodes={"a": [failing(HOUR, 1.0)]},
         told_at_seconds=HOUR,
     )
     if making.floor:
@@ -86,7 +50,7 @@ def hours(making: Making) -> Iterator[Case]:
     yield from _counters(making, fast)
     yield _two_nodes(making)
     yield from _unmeasured(making)
-    yield from _doubted(making, fast)
+    yield from rule_edges.hours(making)
 
 
 def days(making: Making) -> Iterator[Case]:
@@ -94,6 +58,7 @@ def days(making: Making) -> Iterator[Case]:
     for one in reach.promises(making.objective):
         if one.tier.severity != "page":
             yield from _at_tier(making, one, SLOW)
+    yield from rule_edges.days(making)
 
 
 def _at_tier(making: Making, one: Promise, pace: Pace) -> Iterator[Case]:
@@ -104,7 +69,7 @@ def _at_tier(making: Making, one: Promise, pace: Pace) -> Iterator[Case]:
     alert, severity, every = making.family.alert, one.tier.severity, pace.evaluate_seconds
     same = [p for p in reach.promises(making.objective) if p.tier.severity == severity]
     able = [p for p in same if p.tier.long_seconds <= one.tier.long_seconds]
-    clean = _grid(one.tier.long_seconds + HOUR, every)
+    clean = grid(one.tier.long_seconds + HOUR, every)
     busy = [
         Stretch(seconds=p.tier.long_seconds, valid=BUSY * PER_SAMPLE) for p in same if p not in able
     ]
@@ -114,8 +79,8 @@ def _at_tier(making: Making, one: Promise, pace: Pace) -> Iterator[Case]:
     assert fires is not None, "more than a tier bears fires it"
     slack = max(2 * every, 0.04 * fires)
     # So long that what only may be bad would have its ticket, were it not certain.
-    least = fires + (MISSING_SECONDS if one == _first(making) else 0.0)
-    lasts = _grid(max(least + 2 * slack, one.tier.short_seconds), every)
+    least = fires + (MISSING_SECONDS if one == first(making) else 0.0)
+    lasts = grid(max(least + 2 * slack, one.tier.short_seconds), every)
     clears = max(
         reach.clears_after_seconds(p, rate)
         for p in able
@@ -125,27 +90,22 @@ def _at_tier(making: Making, one: Promise, pace: Pace) -> Iterator[Case]:
     said = f"{number(rate)} of events fail: {severity} after {reach.short(fires)}"
     yield Case(
         name=f"{said}, over {reach.short(clears)} after recovery",
-        nodes={"a": [*busy, _ok(clean), _failing(lasts, rate), _ok(clears + 0.5 * HOUR)]},
+        nodes={"a": [*busy, ok(clean), failing(lasts, rate), ok(clears + 0.5 * HOUR)]},
         alerts=[
-            (_grid(before + fires - slack, every), severity, alert, False),
-            (_grid(before + fires + slack, every), severity, alert, True),
+            (grid(before + fires - slack, every), severity, alert, False),
+            (grid(before + fires + slack, every), severity, alert, True),
             (end, severity, alert, True),
-            (_grid(end + clears - every, every), severity, alert, True),
-            (_grid(end + clears + 2 * every, every) + every, severity, alert, False),
+            (grid(end + clears - every, every), severity, alert, True),
+            (grid(end + clears + 2 * every, every) + every, severity, alert, False),
             (end, "doubt", NOT_MEASURED, False),
         ],
     )
-    half, lasts = 0.5 * one.trip_ratio, _grid(one.tier.long_seconds, every)
+    half, lasts = 0.5 * one.trip_ratio, grid(one.tier.long_seconds, every)
     yield Case(
         name=f"{number(half)} of events fail, half of what the tier bears: no {severity}",
-        nodes={"a": [*busy, _ok(clean), _failing(lasts, half)]},
-        alerts=[(_grid(before + part * lasts, every), severity, alert, False) for part in (0.5, 1)],
+        nodes={"a": [*busy, ok(clean), failing(lasts, half)]},
+        alerts=[(grid(before + part * lasts, every), severity, alert, False) for part in (0.5, 1)],
     )
-
-
-def _first(making: Making) -> Promise:
-    """The tier that pages first, and that doubt is held against."""
-    return next(one for one in reach.promises(making.objective) if one.tier.severity == "page")
 
 
 def _outage(making: Making, fast: Promise) -> Case:
@@ -158,9 +118,9 @@ def _outage(making: Making, fast: Promise) -> Case:
     burn = 1.0 / making.budget_ratio
     return Case(
         name=f"everything fails: a page within {reach.short(soon)}",
-        nodes={"a": [_ok(before), _failing(lasts, 1.0)]},
+        nodes={"a": [ok(before), failing(lasts, 1.0)]},
         alerts=[
-            (_grid(before + soon + 120.0, 60.0), "page", alert, True),
+            (grid(before + soon + 120.0, 60.0), "page", alert, True),
             (before - 60.0, "page", alert, False),
             (before - 60.0, "ticket", alert, False),
         ],
@@ -226,12 +186,12 @@ def _counters(making: Making, fast: Promise) -> Iterator[Case]:
     anew = Stretch(seconds=HOUR, is_restart=True)
     for name, after in (
         ("counters that begin anew are no errors", [anew]),
-        ("a gap of ten minutes is no error", [_silence(600), _ok(HOUR)]),
-        ("an agent that starts again after two minutes makes no alert", [_silence(120), anew]),
+        ("a gap of ten minutes is no error", [silence(600), ok(HOUR)]),
+        ("an agent that starts again after two minutes makes no alert", [silence(120), anew]),
     ):
         yield Case(
             name=name,
-            nodes={"a": [_ok(HOUR), *after]},
+            nodes={"a": [ok(HOUR), *after]},
             alerts=[
                 (HOUR + minutes * 60.0, severity, alert, False)
                 for minutes in (1, 3, 5, 11, 20, 55)
@@ -242,10 +202,10 @@ def _counters(making: Making, fast: Promise) -> Iterator[Case]:
         name="an outage pages on when the agent starts again in it",
         nodes={
             "a": [
-                _ok(HOUR),
-                _failing(0.5 * HOUR, 1.0),
-                _silence(60),
-                replace(_failing(0.5 * HOUR, 1.0), is_restart=True),
+                ok(HOUR),
+                failing(0.5 * HOUR, 1.0),
+                silence(60),
+                replace(failing(0.5 * HOUR, 1.0), is_restart=True),
             ]
         },
         alerts=[
@@ -278,9 +238,14 @@ def _two_nodes(making: Making) -> Case:
             known.append((3 * HOUR, severity, alert, least < 0.101))
     return Case(
         name="one of two nodes fails: a fifth of all events, not the half of two nodes",
-        nodes={"a": [_ok(3 * HOUR)], "b": [few, burning]},
+        nodes={"a": [ok(3 * HOUR)], "b": [few, burning]},
         alerts=known,
-        values=[(3 * HOUR, ratio, 0.2), (3 * HOUR, f"count({ratio})", 1.0)],
+        values=[
+            (3 * HOUR, ratio, 0.2),
+            (3 * HOUR, f"count({ratio})", 1.0),
+            # A fifth for two of three hours.
+            (3 * HOUR, *near(making.series(names.PERIOD_BURN), 0.4 / 3 / making.budget_ratio)),
+        ],
     )
 
 
@@ -299,12 +264,18 @@ def _unmeasured(making: Making) -> Iterator[Case]:
     )
     yield Case(
         name="it was counted and is not any more",
-        nodes={"a": [_ok(HOUR), _silence(8 * HOUR)]},
+        nodes={"a": [ok(HOUR), silence(8 * HOUR)]},
         alerts=[
             (8 * HOUR, "vanished", name, True),
             (HOUR + MISSING_SECONDS, "vanished", name, False),
             (HOUR + MISSING_SECONDS + 600.0, "vanished", name, True),
             (HOUR + MISSING_SECONDS + 600.0, "page", burn, False),
+        ],
+        values=[
+            (8 * HOUR, making.series(names.OBJECTIVE), making.objective.objective_ratio),
+            (8 * HOUR, making.series(names.BUDGET), making.budget_ratio),
+            (8 * HOUR, making.series(names.PERIOD_DAYS), making.objective.period_seconds / DAY),
+            (8 * HOUR, making.series(names.INFO), 1.0),
         ],
     )
     third = Stretch(seconds=2 * HOUR, measured_ratio=1 / 3)
@@ -313,89 +284,26 @@ def _unmeasured(making: Making) -> Iterator[Case]:
         yield Case(
             name=f"{said} of the time is measured",
             nodes={"a": [stretch]},
-            alerts=[(2 * HOUR, "coverage", name, wants), (2 * HOUR, "page", burn, False)],
+            alerts=[
+                (600.0, "coverage", name, False),
+                (2 * HOUR, "coverage", name, wants),
+                (2 * HOUR, "page", burn, False),
+            ],
         )
     yield Case(
         name="an agent is held to another objective",
-        nodes={"a": [_ok(HOUR)]},
-        alerts=[(HOUR, "ticket", "BurnmeterSloDiffers", True)],
+        nodes={"a": [ok(HOUR)]},
+        alerts=[
+            (600.0, "ticket", "BurnmeterSloDiffers", False),
+            (HOUR, "ticket", "BurnmeterSloDiffers", True),
+        ],
         objective_ratio=making.objective.objective_ratio / 2,
     )
     yield Case(
         name="all agents are held to this objective, and all of it is measured",
-        nodes={"a": [_ok(HOUR)], "b": [_ok(HOUR)]},
+        nodes={"a": [ok(HOUR)], "b": [ok(HOUR)]},
         alerts=[
             (HOUR, "ticket", "BurnmeterSloDiffers", False),
             *((HOUR, cause, name, False) for cause in ("absent", "vanished", "coverage", "doubt")),
         ],
     )
-
-
-def _doubted(making: Making, fast: Promise) -> Iterator[Case]:
-    """What may be bad is a ticket while it would page, unless it is certain and does page."""
-    vague = _vague(2 * HOUR, 1.0)
-    windows = map(duration, spans_seconds(making.objective))
-    doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
-    yield Case(
-        name="all of it may be bad, and nobody can tell",
-        nodes={"a": [_ok(HOUR), vague]},
-        alerts=[
-            (HOUR, "doubt", NOT_MEASURED, False),
-            (3 * HOUR, "doubt", NOT_MEASURED, True),
-            (3 * HOUR, "page", making.family.alert, False),
-        ],
-        values=[
-            *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
-            *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
-        ],
-    )
-    trip = fast.trip_ratio
-    yield Case(
-        name="what may be bad has become less than the first tier bears",
-        nodes={"a": [_ok(HOUR), vague, _vague(HOUR, 0.7 * trip)]},
-        alerts=[(3.5 * HOUR, "doubt", NOT_MEASURED, False)],
-    )
-    yield Case(
-        name="certain failures come, pause and come again: nothing is in doubt",
-        nodes={
-            "a": [_ok(HOUR), _failing(900, 1.0), _ok(1500), _failing(1440, min(1.0, 1.2 * trip))]
-        },
-        alerts=[(HOUR + 900 + 1500 + 1320, "doubt", NOT_MEASURED, False)],
-    )
-
-
-def _ok(seconds: float) -> Stretch:
-    return Stretch(seconds=seconds)
-
-
-def _failing(seconds: float, ratio: float) -> Stretch:
-    return Stretch(seconds=seconds, bad=round(ratio * PER_SAMPLE))
-
-
-def _vague(seconds: float, ratio: float) -> Stretch:
-    return Stretch(seconds=seconds, doubtful=round(ratio * PER_SAMPLE))
-
-
-def _silence(seconds: float) -> Stretch:
-    return Stretch(seconds=seconds, valid=None)
-
-
-def _grid(seconds: float, every: float) -> float:
-    """The evaluation at or before a time."""
-    return seconds // every * every
-
-
-def labels(making: Making, alert: str, severity: str) -> dict[str, str]:
-    """All labels of an alert of the objective, for the one model that the cases have."""
-    name = making.objective.name
-    return {
-        "alertname": alert,
-        "severity": severity,
-        "slo": name,
-        "indicator": making.objective.indicator,
-        "sloth_slo": name,
-        "sloth_severity": severity,
-        "sloth_service": MODEL,
-        "sloth_id": f"{MODEL}-{name}",
-        "model": MODEL,
-    }

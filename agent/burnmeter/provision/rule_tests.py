@@ -10,17 +10,8 @@ from typing import Any, Final
 from burnmeter.provision import conventions as names
 from burnmeter.provision.burn_rules import Making
 from burnmeter.provision.conventions import SEVERITIES, duration, number
-from burnmeter.provision.rule_cases import (
-    FAST,
-    MODEL,
-    SLOW,
-    Case,
-    Pace,
-    Stretch,
-    days,
-    hours,
-    labels,
-)
+from burnmeter.provision.rule_cases import days, hours
+from burnmeter.provision.rule_story import FAST, MODEL, SLOW, Case, Pace, Stretch, labels
 from burnmeter.provision.rules import dump
 
 HEADER: Final = "# Written by `burnmeter rules`; run by `promtool test rules`.\n"

@@ -111,6 +111,7 @@ def served(folder: Path) -> Iterator[str]:
         renamed(late(equal, 5), "started"),
         renamed(restarted(equal, (7, 20)), "restarted"),
         renamed(only(equal, ("ttft", "requests"), ("engine",)), "bare"),
+        renamed(only(sides["worse-cand"], ("requests",), ("engine", "http")), "failing"),
     )
     everything = history.merged((*sides.values(), *others))
     with history.served(everything, folder, START_SECONDS, SLICE_SECONDS) as url:

@@ -80,7 +80,7 @@ def test_the_query_gives_the_bounds_of_the_program(url: str, name: str, measure:
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("cand", ["late", "started", "restarted", "bare", "nobody"])
+@pytest.mark.parametrize("cand", ["late", "started", "restarted", "bare", "failing", "nobody"])
 def test_the_query_agrees_where_data_are_missing(url: str, cand: str, measure: str) -> None:
     asked, sides = window(url), targets("equal-base", cand)
     terms = PLAN.terms(measure, MARGINS[measure])
@@ -143,6 +143,16 @@ def test_both_sides_are_counted_by_a_witness_that_both_have(url: str) -> None:
 
     assert found.what == "as counted by http"
     assert len(found.slices) == 30
+
+
+def test_a_candidate_that_never_succeeded_fails(url: str) -> None:
+    """A counter that engines show from their first success on is not there."""
+    found = fetch(window(url), "errors", targets("equal-base", "failing"), None)
+
+    assert found.slices
+    assert all(one.candidate.part == one.candidate.whole > 0 for one in found.slices)
+    terms = PLAN.terms("errors", MARGINS["errors"])
+    assert canary.compare(found.slices, terms).verdict == "fail"
 
 
 def test_without_a_threshold_about_a_tenth_is_slow(url: str) -> None:

@@ -70,8 +70,10 @@ def texts(
         good = increase(f"{metric}_bucket", below, seconds)
         return Texts(good, increase(f"{metric}_count", where, seconds), is_good=True)
     if measure == "errors":
-        good = increase(REQUESTS, f'{where},outcome="ok",counted_by="{witness}"', seconds)
-        bad = f"(max({failed(where, seconds)}) or {good} * 0)"
+        told = increase(REQUESTS, f'{where},outcome="ok",counted_by="{witness}"', seconds)
+        seen = f"max({failed(where, seconds)})"
+        # Many engines show no counter before its first event: of a side, one of the two may lack.
+        good, bad = f"({told} or {seen} * 0)", f"({seen} or {told} * 0)"
         return Texts(good, f"({good} + {bad})", is_good=True)
     tokens = increase(TOKENS, f'{where},kind="generated"', seconds)
     return Texts(increase(SPENT[measure], where, seconds), tokens)
@@ -180,21 +182,31 @@ def _absent(window: Window, metric: str, where: str, side: str) -> str:
 
 
 def _common_witness(window: Window, sides: Sides) -> str | Found:
-    """Who counts successes on both sides; two witnesses see different failures."""
-    by_side = []
+    """Who counts successes on both sides; two witnesses see different failures.
+
+    Of a side that has failures only, any witness may be asked: it has no success of any.
+    """
+    by_side: list[set[str]] = []
     for where, side in zip(sides, Sides._fields, strict=True):
         which = f'{where},outcome="ok"'
         query = f"sum by (counted_by) (increase({REQUESTS}{{{which}}}[{duration(window.seconds)}]))"
-        found = window.prometheus.instant(query, window.until_seconds)
-        if not found:
+        names = _witnesses(window, query)
+        if not names and not _witnesses(window, failed(where, window.seconds)):
             text = f"nobody counts the {side}'s successes: no {REQUESTS}{{{which}}}"
             return Found(reason=text)
-        by_side.append({series.labels.get("counted_by", "") for series in found})
-    common = [one for one in WITNESSES if one in by_side[0] & by_side[1]]
+        by_side.append(names)
+    told = [names for names in by_side if names] or [set(WITNESSES)]
+    common = [one for one in WITNESSES if all(one in names for names in told)]
     if common:
         return common[0]
     who = [", ".join(sorted(names)) for names in by_side]
     return Found(reason=f"{who[0]} counts the baseline's requests, {who[1]} the candidate's")
+
+
+def _witnesses(window: Window, query: str) -> set[str]:
+    """Who counts what a query asks for."""
+    found = window.prometheus.instant(query, window.until_seconds)
+    return {series.labels.get("counted_by", "") for series in found}
 
 
 def _latencies(

@@ -46,7 +46,7 @@ def backtest(folder: Path, url: str, *words: str, end: int) -> "subprocess.Compl
         [COMMAND, "backtest", "--prometheus", url, *given],
         capture_output=True,
         text=True,
-        env={**os.environ, "COLUMNS": "80"},
+        env={**os.environ, "COLUMNS": "80", "MPLCONFIGDIR": str(folder)},
         timeout=100,
     )
 

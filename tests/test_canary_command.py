@@ -228,7 +228,7 @@ def test_the_token_of_a_file_is_sent_and_one_that_cannot_be_read_is_said(tmp_pat
         unread = canary(*words, "--token-file", str(tmp_path / "none"))
 
     assert "Authorization: Bearer secret" in closed.requests[0]
-    assert refused.stderr.endswith("refuses: HTTP 403\n")
+    assert refused.stderr.endswith("refuses: HTTP 403; the token may not ask this\n")
     assert unread.stderr == (
         f"burnmeter: {tmp_path / 'none'}: cannot be read: No such file or directory\n"
     )

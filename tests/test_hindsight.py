@@ -1,6 +1,7 @@
 """Alerts of the past over counts that a test writes down: no server, one minute a step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan, nan
 
 import pytest
@@ -124,9 +125,15 @@ def test_a_time_without_traffic_is_measured_and_has_no_ratio() -> None:
 
 
 def test_pages_are_counted_per_measured_week() -> None:
-    found = judged(OBJECTIVE, "m", "agents", past(constant(10.0), outage(300, 330)), GRID)
+    hour = past(constant(10.0), outage(300, 330))
+    found = judged(OBJECTIVE, "m", "agents", hour, GRID)
+    # The same outage in a grid whose steps are six minutes: 60 hours in all.
+    rare = replace(GRID, step_seconds=360.0)
+    longer = judged(OBJECTIVE, "m", "agents", hour, rare)
 
-    assert found.pages_per_week == pytest.approx(7 * 24 * 60 / 600)
+    assert found.number("page") == longer.number("page") == 1
+    assert found.pages_per_week is None, "of ten hours no week can be told"
+    assert longer.pages_per_week == pytest.approx(7 * 24 / 60)
 
 
 def test_the_budget_spent_lies_between_what_is_bad_and_what_may_be() -> None:

@@ -27,7 +27,7 @@ def test_a_page_is_told_in_one_table_one_list_and_one_chart() -> None:
         "2025-11-24 16:00 to 2025-11-25 01:59 UTC, looked at every 1 min\n"
         "\n"
         "objective     model                   spent pages tickets a week longest unmeas.\n"
-        "errors        m                        502%     1       1   16.8     50m    0.0%\n"
+        "errors        m                        502%     1       1      -     50m    0.0%\n"
         "spent: of the error budget, within the last 30 d; a week: pages; unmeas.: share\n"
         "  of the time without a count\n"
         "\n"

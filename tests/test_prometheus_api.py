@@ -122,12 +122,21 @@ def test_garbage_is_no_answer_of_a_prometheus(body: str | bytes) -> None:
     assert said == f"{url} {text}"
 
 
-def test_a_500_is_told() -> None:
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [
+        (500, ""),
+        (401, "; give a token that it knows"),
+        (404, "; nothing is asked there. Give the address as Grafana has it, without /api/v1"),
+        (502, "; a proxy answers, and Prometheus behind it does not"),
+    ],
+)
+def test_a_status_without_words_is_told_with_what_to_do(status: int, more: str) -> None:
     def broken(script: Script) -> None:
-        script.status = 500
+        script.status = status
 
     with scripted(broken) as url:
-        assert fails_with(url) == f"{url} refuses: HTTP 500"
+        assert fails_with(url) == f"{url} refuses: HTTP {status}{more}"
 
 
 def test_a_server_that_hangs_is_left() -> None:

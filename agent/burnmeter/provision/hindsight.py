@@ -16,6 +16,7 @@ from burnmeter.model import Objective
 from burnmeter.provision.conventions import SEVERITIES
 from burnmeter.provision.counted import BASE_SECONDS, RAW_SECONDS, least_bad, spans_seconds
 from burnmeter.slo import Tier, tiers
+from burnmeter.units import SECONDS_PER_DAY
 
 Points = Sequence[float]
 """One number for each moment of a grid; NaN where there is none."""
@@ -114,10 +115,12 @@ class Hindsight:
 
     @property
     def pages_per_week(self) -> float | None:
-        """Over the time that was measured. None: that is less than one step."""
+        """Over the time that was measured. None: less than a day, of which a week is a guess."""
         grid = self.grid
         measured = self.measured_ratio * (grid.count - grid.first) * grid.step_seconds
-        return self.number("page") * WEEK_SECONDS / measured if measured > 0 else None
+        if measured < SECONDS_PER_DAY:
+            return None
+        return self.number("page") * WEEK_SECONDS / measured
 
     @property
     def longest_page_seconds(self) -> float | None:
@@ -212,7 +215,7 @@ def _summed(points: Points, steps: int, scale: float) -> Points:
 def _alerts(objective: Objective, windows: Mapping[float, Counts], grid: Grid) -> Iterator[Alert]:
     """Every time in which one was firing, by when it began."""
     budget = 1.0 - objective.objective_ratio
-    ladder = tiers(objective.objective_ratio, objective.period_seconds)
+    ladder = tiers(objective)
     floor = least_bad(objective.indicator)
     firing = [_Firing(tier, windows, budget, floor) for tier in ladder]
     valid, bad = windows[BASE_SECONDS]

@@ -26,6 +26,8 @@ class ChartError(BurnmeterError):
 
 def need() -> Any:
     """matplotlib. Raises ChartError: say so before a Prometheus is asked for minutes."""
+    # Before it is there: it tells of its fonts when it is imported for the first time.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
         import matplotlib.dates
         import matplotlib.figure
@@ -34,7 +36,6 @@ def need() -> Any:
             "a chart as a file needs matplotlib; install it with: pip install 'burnmeter[charts]'"
         )
         raise ChartError(text) from None
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # Else it tells of its fonts.
     return matplotlib
 
 

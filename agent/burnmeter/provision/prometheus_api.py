@@ -28,6 +28,15 @@ PIECE_BYTES: Final = 1_000_000
 TIMEOUT_SECONDS: Final = 60.0
 """For the first byte, and then for all of an answer."""
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+HINTS: Final = {
+    401: "; give a token that it knows",
+    403: "; the token may not ask this",
+    404: "; nothing is asked there. Give the address as Grafana has it, without /api/v1",
+    502: "; a proxy answers, and Prometheus behind it does not",
+    503: "; it is starting, or a proxy has none to ask",
+    504: "; a proxy waits no longer, so ask for less time",
+}
+"""What to do where an answer has no words of Prometheus'."""
 Labels = tuple[tuple[str, str], ...]
 """Sorted by name."""
 Progress = Callable[[int, int], None]
@@ -164,7 +173,7 @@ class Prometheus:
             if status == HTTPStatus.OK:
                 text = f"{self.place} answers, but not as Prometheus does; is it the right address?"
                 raise PrometheusError(text) from None
-            said = f"HTTP {status}"
+            said = f"HTTP {status}{HINTS.get(status, '')}"
         raise PrometheusError(f"{self.place} refuses: {shown(said, limit=300)}")
 
 

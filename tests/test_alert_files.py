@@ -1,6 +1,7 @@
 """The committed rule files: as they would be written now, right by promtool, with runbooks."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,17 +110,25 @@ def test_a_page_may_silence_the_ticket_of_its_own_objective_and_nothing_else() -
     assert rule["equal"] == ["alertname", "slo", "model"]
 
 
-ODD = [(99.0, 1.0), (99.0, 3.0), (75.0, 30.0), (50.0, 90.0), (10.0, 30.0)]
-"""Percent and days."""
+ODD = [
+    (99.0, 1.0, True),
+    (99.0, 3.0, True),
+    (75.0, 30.0, True),
+    (50.0, 90.0, True),
+    (10.0, 30.0, True),
+    (99.0, 3.0, False),
+    (50.0, 30.0, False),
+]
+"""Percent, days, and whether it pages."""
 
 
 @pytest.mark.timeout(600)
 def test_odd_promises_have_rules_without_doubles_and_tests_that_pass(tmp_path: Path) -> None:
     tests: list[Path] = []
-    for percent, days in ODD:
-        folder = tmp_path / f"{percent}-{days}"
+    for percent, days, is_paging in ODD:
+        folder = tmp_path / f"{percent}-{days}-{is_paging}"
         wanted = rule_files.objective("errors", percent=percent, days=days)
-        tests.append(rule_files.write(folder, wanted)[-1])
+        tests.append(rule_files.write(folder, replace(wanted, is_paging=is_paging))[-1])
         ran = rule_files.promtool("check", "rules", "--lint-fatal", folder / "slo-errors.yaml")
         assert ran.returncode == 0, ran.stdout + ran.stderr
     found = rule_files.all_failures(tests)

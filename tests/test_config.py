@@ -132,7 +132,7 @@ def test_objectives_come_in_base_units() -> None:
             period_seconds=7 * 86400.0,
             match=(("model", "llama-3.3-70b"),),
         ),
-        Objective(name="up", indicator="availability", objective_ratio=0.995),
+        Objective(name="up", indicator="availability", objective_ratio=0.995, is_paging=False),
         Objective(
             name="quick",
             indicator="throughput",
@@ -144,12 +144,14 @@ def test_objectives_come_in_base_units() -> None:
             indicator="cost",
             objective_ratio=0.9,
             threshold_dollars_per_million_tokens=0.6,
+            is_paging=False,
         ),
         Objective(
             name="frugal",
             indicator="energy",
             objective_ratio=0.9,
             threshold_joules_per_token=1.5,
+            is_paging=False,
         ),
     )
 

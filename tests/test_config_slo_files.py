@@ -50,7 +50,9 @@ def objective_shown(one: Objective) -> str:
     threshold = "" if one.threshold_seconds is None else f" below {one.threshold_seconds:g} s"
     matched = "".join(f" of {key} {value}" for key, value in one.match)
     days = one.period_seconds / 86400
-    return f"{one.name}: {one.objective_ratio:.10g} {one.indicator}{threshold}{matched} {days:g} d"
+    pages = "" if one.is_paging else ", no page"
+    promise = f"{one.objective_ratio:.10g} {one.indicator}{threshold}{matched} {days:g} d"
+    return f"{one.name}: {promise}{pages}"
 
 
 def shown(path: Path) -> str:

@@ -48,6 +48,20 @@ def test_of_seconds_no_quiet_hour_is_asked() -> None:
     assert not [case for case in cases("availability") if "quiet" in str(case["name"])]
 
 
+def test_of_money_no_page_is_asked_and_its_ticket_stays_as_an_outage_s_page_does() -> None:
+    found = cases("cost")
+    checks = [
+        check
+        for case in found
+        for check in case["promql_expr_test"]  # type: ignore[attr-defined]
+        if 'severity="page"' in check["expr"]
+    ]
+
+    assert "the ticket of an outage stays" in " | ".join(str(case["name"]) for case in found)
+    assert checks
+    assert not [check for check in checks if check["exp_samples"]]
+
+
 def counter(*stretches: Stretch) -> str:
     return rule_tests._counter(stretches, [one.valid for one in stretches], 30.0)
 

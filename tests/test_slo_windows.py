@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from burnmeter import slo
 from burnmeter.model import Tally
-from burnmeter.slo import Ledger, Mark
+from burnmeter.slo import Ledger, Mark, Tier
 from tests.fakes import objective
 
 HOUR, DAY = 3600.0, 86400.0
@@ -23,9 +23,15 @@ tallies = st.builds(
 # --- tiers ---------------------------------------------------------------------------------------
 
 
+def tiers(ratio: float, period: float, *, is_paging: bool = True) -> tuple[Tier, ...]:
+    """Of requests that must not fail."""
+    goal = objective("errors", ratio, period_seconds=period, is_paging=is_paging)
+    return slo.tiers(goal)
+
+
 def test_the_tiers_of_99_9_percent_are_the_workbook_s() -> None:
     """SRE workbook, chapter 5, table 5-8."""
-    ladder = slo.tiers(0.999, MONTH)
+    ladder = tiers(0.999, MONTH)
 
     assert [tier.factor for tier in ladder] == pytest.approx([14.4, 6, 3, 1])
     assert [tier.severity for tier in ladder] == ["page", "page", "ticket", "ticket"]
@@ -36,16 +42,20 @@ def test_the_tiers_of_99_9_percent_are_the_workbook_s() -> None:
 
 def test_the_first_tier_of_95_percent_is_rewritten_and_says_why() -> None:
     # 14.4 x 5 % = 72 % of requests, 43 min of a total outage; 50 % over 20 min takes 10.
-    fast = slo.tiers(0.95, MONTH)[0]
+    fast = tiers(0.95, MONTH)[0]
 
     assert fast.factor == pytest.approx(10)
     assert (fast.long_seconds, fast.short_seconds) == (1200, 120)
     assert fast.rewritten == "14.4 over 1 h needs 72% failures and 43 min of a total outage"
 
 
+def test_an_objective_that_pages_nobody_has_the_same_tickets() -> None:
+    assert tiers(0.95, MONTH, is_paging=False) == tiers(0.95, MONTH)[2:]
+
+
 def test_a_short_period_never_alerts_within_its_budget() -> None:
     # 10 % of a week's budget in 3 days is a burn of 0.23: less than there is to spend.
-    slow = slo.tiers(0.999, 7 * DAY)[3]
+    slow = tiers(0.999, 7 * DAY)[3]
 
     assert slow.factor == pytest.approx(1)
     assert slow.rewritten == "0.233 over 3 d overspends no budget"
@@ -53,24 +63,24 @@ def test_a_short_period_never_alerts_within_its_budget() -> None:
 
 @given(objectives, st.sampled_from([DAY, 7 * DAY, 28 * DAY, MONTH, 90 * DAY]))
 def test_every_tier_is_within_reach_of_a_partial_outage(ratio: float, period: float) -> None:
-    for tier in slo.tiers(ratio, period):
+    for tier in tiers(ratio, period):
         assert tier.factor * (1 - ratio) <= 0.5 + 1e-9
         assert tier.factor >= 1 - 1e-9
 
 
 def test_an_objective_below_half_alerts_only_when_more_fails_than_it_allows() -> None:
     # 90 % may fail: to page at the 50 % that are within reach elsewhere would wake for nothing.
-    for tier in slo.tiers(0.1, MONTH):
+    for tier in tiers(0.1, MONTH):
         assert tier.factor == pytest.approx(1)
 
-    fast = slo.tiers(0.1, MONTH)[0]
+    fast = tiers(0.1, MONTH)[0]
     assert (fast.long_seconds, fast.short_seconds) == (660, 120)
 
 
 @given(objectives, st.sampled_from([DAY, 7 * DAY, 28 * DAY, MONTH, 90 * DAY]))
 def test_windows_are_whole_minutes_that_hold_a_few_scrapes(ratio: float, period: float) -> None:
     """The long one holds at least ten short ones, as the workbook's twelve, or it tells no more."""
-    for tier in slo.tiers(ratio, period):
+    for tier in tiers(ratio, period):
         assert (tier.long_seconds % 60, tier.short_seconds % 60) == (0, 0)
         assert tier.short_seconds >= 120
         assert 10 <= tier.long_seconds / tier.short_seconds <= 18
@@ -94,7 +104,7 @@ def test_the_fast_tier_has_the_longest_windows_that_detect_in_time(
     ratio: float, minutes: tuple[int, int]
 ) -> None:
     # 97.2 %: 14.4 x 2.8 % = 40.32 % of 25 min are 604.8 s, and 600 are allowed.
-    fast = slo.tiers(ratio, MONTH)[0]
+    fast = tiers(ratio, MONTH)[0]
 
     assert (fast.long_seconds / 60, fast.short_seconds / 60) == minutes
 
@@ -102,7 +112,7 @@ def test_the_fast_tier_has_the_longest_windows_that_detect_in_time(
 @given(st.floats(0.9, 0.9999))
 def test_a_total_outage_trips_the_fast_tier_in_ten_minutes(ratio: float) -> None:
     """After that long, of both windows so much has failed that the factor is reached."""
-    fast = slo.tiers(ratio, MONTH)[0]
+    fast = tiers(ratio, MONTH)[0]
     failed = [min(1.0, 600 / span) for span in (fast.long_seconds, fast.short_seconds)]
 
     assert min(failed) / (1 - ratio) >= fast.factor * (1 - 1e-9)

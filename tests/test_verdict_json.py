@@ -165,13 +165,38 @@ def test_a_gateway_before_one_engine_does_not_hide_whose_budget_burns() -> None:
     assert judged(found, "target=vllm-8000")[:2] == (503, "burning")
 
 
+def dear(**changes: Any) -> Snapshot:
+    """A model whose tokens cost too much, as one objective of two says."""
+    money = objective("cost", is_paging=False)
+    burning = burn(LLAMA, HOT, objective=money, state="burning", severity="ticket", reason="9×")
+    view = model(state="burning", reason="cost-slo: 9×")
+    told = {"models": (view,), "burns": (burn(LLAMA, GOOD, reason="0.4×"), burning)}
+    return node(**(told | changes))
+
+
+def test_what_costs_too_much_is_not_taken_out() -> None:
+    """Turned away from, it would cost more by the token."""
+    status, state, found = judged(dear())
+
+    assert (status, state) == (200, "good")
+    assert found["reason"] == "ttft-slo: 0.4×; turns nobody away: cost-slo: 9×"
+    assert found["targets"][0]["state"] == "good"
+
+
+def test_what_costs_too_much_and_is_dead_is_taken_out() -> None:
+    dead = target(is_up=False, is_down=True, failure=REFUSED)
+    view = model(state="burning", reason="vllm-8000 is down")
+
+    assert judged(dear(targets=(dead,), models=(view,)))[:2] == (503, "burning")
+
+
 def test_the_worst_objective_speaks_for_a_target() -> None:
     unknown = burn(LLAMA, GOOD, objective=objective("errors"), state="not_measured", reason="none")
     found = node(burns=(burn(LLAMA, GOOD, reason="0.4×"), unknown))
 
     assert judged(found, "target=vllm-8000")[2]["reason"] == "errors-slo: none"
     assert judged(node(burns=()), "target=vllm-8000")[2]["reason"] == (
-        "no objective is set for this model"
+        "no objective that pages is set for this model"
     )
 
 

@@ -242,6 +242,7 @@ def _objective_as_dict(objective: Objective) -> dict[str, Any]:
         "objective_percent": float(Decimal(repr(objective.objective_ratio)) * 100),
         "window_days": objective.period_seconds / SECONDS_PER_DAY,
         "match": dict(objective.match) or None,
+        "page": objective.is_paging,
     }
 
 

@@ -57,6 +57,8 @@ class Promise(NamedTuple):
     name: str
     objective_ratio: float
     period_seconds: float | None = None
+    is_paging: bool = True
+    """Unless what it counts pages nobody anyway."""
 
 
 def query(node: Located) -> Located:
@@ -134,6 +136,7 @@ def promised(
         objective_ratio=promise.objective_ratio,
         period_seconds=promise.period_seconds or config_slos.WINDOW_SECONDS,
         match=objective.match if model is None else (("model", model),),
+        is_paging=objective.is_paging and promise.is_paging,
     )
     return [Placed(one.where, one.node, objective, threshold="le", model="model")]
 

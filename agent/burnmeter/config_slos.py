@@ -82,6 +82,7 @@ def _read_objective(
         "objective_percent": percent,
         "window_days": rules.number("window_days", 1, 366),
         "match": lambda got: _match(report, got, f"{where}.match"),
+        "page": rules.flag,
     }
     values = rules.section(report, node, where, keys)
     if "name" in values:
@@ -101,6 +102,7 @@ def _read_objective(
         **{key: values.get(key) for key in THRESHOLDS},
         period_seconds=values.get("window_days", WINDOW_DAYS) * SECONDS_PER_DAY,
         match=values.get("match", ()),
+        is_paging=values.get("page", INDICATORS[values["indicator"]].is_paging),
     )
     return [Placed(where, node, objective)]
 

@@ -19,6 +19,8 @@ from burnmeter.slo_meanings import Indicator
 VERSION: Final = "prometheus/v1"
 API_VERSION: Final = "sloth.slok.dev/v1"
 KIND: Final = "PrometheusServiceLevel"
+PAGE_ALERTS: Final = ("page_alert", "pageAlert")
+"""As documents and as resources spell it."""
 
 
 def anything(node: Located) -> Located:
@@ -91,7 +93,7 @@ def _slo(
         if rules.lacks(node, key, keys):
             report.error(node, f"{where}: `{key}` is missing; add one like `{key}: {example}`")
     _leave(report, where, values, ("labels", "plugins"))
-    _alerting(report, where, values.get("alerting"))
+    is_paging = _is_paging(report, where, values.get("alerting"))
     found = None
     if "sli" in values:
         found = _indicator(report, values["sli"], f"{where}.sli", setting, is_camel)
@@ -99,7 +101,8 @@ def _slo(
         return []
     at = rules.find(node, "name")
     name = config_queries.named(service, values["name"])
-    promise = Promise(f"{where}.name", at, name, values.get("objective", 0.0))
+    ratio = values.get("objective", 0.0)
+    promise = Promise(f"{where}.name", at, name, ratio, is_paging=is_paging)
     if not config_queries.take_name(report, setting, promise):
         return []
     if found is None or "objective" not in values:
@@ -166,20 +169,23 @@ def _queries(
     return values if len(values) == len(keys) else None
 
 
-def _alerting(report: Report, where: str, node: Located | None) -> None:
+def _is_paging(report: Report, where: str, node: Located | None) -> bool:
+    """Whether its page is not disabled; the rest of its alerting is reported as not taken."""
     if node is None or not isinstance(node.value, Mapping):
-        return
-    said = []
+        return True
+    said, is_paging = [], True
     for key, entry in node.value.items():
         inner = entry.value.value
-        said += (
-            [f"{key}.{k}" for k in inner]
-            if "alert" in key.lower() and isinstance(inner, Mapping)
-            else [key]
-        )
+        if "alert" not in key.lower() or not isinstance(inner, Mapping):
+            said.append(key)
+        elif key in PAGE_ALERTS and rules.find(entry.value, "disable").value is True:
+            is_paging = False
+        else:
+            said += [f"{key}.{k}" for k in inner]
     if said:
         text = f"not taken: {rules.listing(map(shown, said))}; burnmeter writes alerts of its own"
         report.warn(node, f"{where}.alerting: {text}")
+    return is_paging
 
 
 def _leave(report: Report, where: str, values: Mapping[str, Any], keys: tuple[str, ...]) -> None:

@@ -35,6 +35,8 @@ class Indicator(NamedTuple):
     """It judges a number that the recent window gives, at each tick. See worth.py."""
     idle: str = ""
     """What to say of time in which nothing was valid."""
+    is_paging: bool = True
+    """Users suffer, so that an objective pages if it does not say otherwise. Money can wait."""
 
 
 SECONDS, SPEED = "threshold_seconds", "threshold_tokens_per_second"
@@ -59,9 +61,21 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "throughput": Indicator(
         SPEED, "no request was running", is_above=True, is_of_time=True, is_worth=True, idle=IDLE
     ),
-    "cost": Indicator(DOLLARS, "no token was generated", is_of_time=True, is_worth=True, idle=IDLE),
+    "cost": Indicator(
+        DOLLARS,
+        "no token was generated",
+        is_of_time=True,
+        is_worth=True,
+        idle=IDLE,
+        is_paging=False,
+    ),
     "energy": Indicator(
-        JOULES, "no token was generated", is_of_time=True, is_worth=True, idle=IDLE
+        JOULES,
+        "no token was generated",
+        is_of_time=True,
+        is_worth=True,
+        idle=IDLE,
+        is_paging=False,
     ),
 }
 """By the name that it has in the config, in the order in which they are listed to people."""

@@ -417,6 +417,8 @@ class Objective:
     threshold_joules_per_token: float | None = None
     period_seconds: float = 30 * 86400.0
     match: Labels = ()
+    is_paging: bool = True
+    """It may wake somebody, and take a node out of service; else it asks for tickets only."""
 
 
 class Tally(NamedTuple):

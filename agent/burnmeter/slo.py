@@ -30,6 +30,8 @@ THIN_EVERY: Final = 64
 RESOLUTION: Final = 60.0
 ROUNDING: Final = 1e-9
 """Of steps: what floating point may take from a whole number of them."""
+PAGE: Final = "page"
+"""The severity of what wakes somebody; the other is a ticket."""
 MOST_RATIO: Final = 0.9
 """What is measured of a time of which no missing part need be told."""
 AT: Final = attrgetter("at_seconds")
@@ -67,9 +69,14 @@ def _windows() -> dict[str, Any]:
     return data
 
 
+def tiers(objective: Objective) -> tuple[Tier, ...]:
+    """The alert tiers of an objective, the fastest first, each within reach of a real outage."""
+    found = _tiers(objective.objective_ratio, objective.period_seconds)
+    return found if objective.is_paging else tuple(t for t in found if t.severity != PAGE)
+
+
 @cache
-def tiers(objective_ratio: float, period_seconds: float) -> tuple[Tier, ...]:
-    """The alert tiers of an objective, each within reach of a real outage."""
+def _tiers(objective_ratio: float, period_seconds: float) -> tuple[Tier, ...]:
     return tuple(_tier(row, 1.0 - objective_ratio, period_seconds) for row in _windows()["tiers"])
 
 
@@ -167,7 +174,7 @@ def window(ledger: Ledger, seconds: float, budget_ratio: float) -> WindowBurn:
 def burn(objective: Objective, model: str, ledger: Ledger, *, unmeasured: str | None) -> Burn:
     """One objective on one model, now. `unmeasured`: why the last look gave nothing, if so."""
     budget_ratio = 1.0 - objective.objective_ratio
-    ladder = tiers(objective.objective_ratio, objective.period_seconds)
+    ladder = tiers(objective)
     spans = sorted({s for tier in ladder for s in (tier.short_seconds, tier.long_seconds)})
     windows = {span: window(ledger, span, budget_ratio) for span in spans}
     period = window(ledger, objective.period_seconds, budget_ratio)

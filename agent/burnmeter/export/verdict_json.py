@@ -98,7 +98,11 @@ def _list(query: str, snapshot: Snapshot | None, outdated: str | None, now_secon
     if query:
         raise _Wrong(400, f"the list takes no query; ask {PATH}/<model>")
     views = snapshot.models if snapshot is not None else ()
-    models = [_shown("model", view.model, _model_state(view, outdated)) for view in views]
+    models = [
+        _shown("model", view.model, _model_state(view, snapshot, outdated))
+        for view in views
+        if snapshot is not None
+    ]
     state = "not_measured"
     if snapshot is not None and outdated is None:
         state = verdict.verdict(snapshot).state
@@ -125,7 +129,7 @@ def _one(
             text = f"no target of `{view.model}` is called `{asked.target}`"
             raise _Wrong(404, text, view.targets)
     states = {one.target: target_state(one, view, snapshot, outdated) for one in ours}
-    state = _model_state(view, outdated)
+    state = _model_state(view, snapshot, outdated)
     if asked.target is not None:
         state = states[asked.target]
     targets = [_shown("target", name, found) for name, found in states.items()]
@@ -138,12 +142,9 @@ def target_state(
     """One target: what is wrong with itself, else what its model's objectives say of it."""
     if outdated is not None:
         return State("not_measured", outdated)
-    if one.is_down:
-        return State("burning", f"it is down: {verdict.failure(one.failure)}")
-    if one.illness is not None:
-        return State("burning", f"it is not well: {one.illness}")
-    if one.is_stalled:
-        return State("burning", "it is stalled: it holds requests and nothing moves")
+    trouble = _trouble(one)
+    if trouble is not None:
+        return State("burning", trouble)
     if verdict.target_state(one) == "resting":
         return State("not_measured", f"it rests: {verdict.failure(one.failure)}")
     if not one.is_up:
@@ -155,8 +156,24 @@ def target_state(
         for other in snapshot.targets
         if other.target in view.targets and other.vantage == one.vantage
     ]
+    return _by_objectives(_felt(view, snapshot), alike)
+
+
+def _trouble(one: TargetView) -> str | None:
+    """What is wrong with a target itself, whatever its objectives say."""
+    if one.is_down:
+        return f"it is down: {verdict.failure(one.failure)}"
+    if one.illness is not None:
+        return f"it is not well: {one.illness}"
+    if one.is_stalled:
+        return "it is stalled: it holds requests and nothing moves"
+    return None
+
+
+def _felt(view: ModelView, snapshot: Snapshot) -> list[Burn]:
+    """What its users notice: work that is turned away does not become cheaper by it."""
     ours = [burn for burn in snapshot.burns if burn.model == view.model]
-    return _by_objectives(ours, alike)
+    return [burn for burn in ours if burn.objective.is_paging]
 
 
 def _by_objectives(burns: Sequence[Burn], alike: Sequence[str]) -> State:
@@ -171,7 +188,7 @@ def _by_objectives(burns: Sequence[Burn], alike: Sequence[str]) -> State:
                 whose = f"which of {some(list(alike))} it is, is not known"
                 return State("not_measured", f"{reason}; {whose}")
             return State(state, reason)
-    return State("not_measured", "no objective is set for this model")
+    return State("not_measured", "no objective that pages is set for this model")
 
 
 def _model(word: str, snapshot: Snapshot | None) -> ModelView | None:
@@ -180,8 +197,19 @@ def _model(word: str, snapshot: Snapshot | None) -> ModelView | None:
     return by_name.get(word) or by_name.get(_QUOTED_SLASH.sub("/", word))
 
 
-def _model_state(view: ModelView, outdated: str | None) -> State:
-    return State("not_measured", outdated) if outdated else State(view.state, view.reason)
+def _model_state(view: ModelView, snapshot: Snapshot, outdated: str | None) -> State:
+    if outdated is not None:
+        return State("not_measured", outdated)
+    burning = {
+        burn.objective.is_paging
+        for burn in snapshot.burns
+        if burn.model == view.model and burn.state == "burning"
+    }
+    is_ill = any(_trouble(one) for one in snapshot.targets if one.target in view.targets)
+    if is_ill or burning != {False}:
+        return State(view.state, view.reason)
+    state, reason = _by_objectives(_felt(view, snapshot), ())
+    return State(state, f"{reason}; turns nobody away: {view.reason}")
 
 
 def _outdated(snapshot: Snapshot | None, now_seconds: float) -> str | None:

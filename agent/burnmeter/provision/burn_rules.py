@@ -15,11 +15,12 @@ from typing import Final
 from burnmeter import slo
 from burnmeter.model import Objective
 from burnmeter.provision import conventions as names
-from burnmeter.provision.conventions import SEVERITIES, duration, number, quoted
+from burnmeter.provision.conventions import duration, number, quoted
 from burnmeter.provision.counted import (
     BASE_SECONDS,
     INTERVAL_SECONDS,
     RAW_SECONDS,
+    Text,
     by_agents,
     spans_seconds,
 )
@@ -53,7 +54,12 @@ class Making:
     @property
     def tiers(self) -> tuple[slo.Tier, ...]:
         """Its alert conditions."""
-        return slo.tiers(self.objective.objective_ratio, self.objective.period_seconds)
+        return slo.tiers(self.objective)
+
+    @property
+    def severities(self) -> tuple[str, ...]:
+        """Those of its tiers: an objective that pages nobody has tickets only."""
+        return tuple(dict.fromkeys(tier.severity for tier in self.tiers))
 
     @property
     def family(self) -> Family:
@@ -69,13 +75,12 @@ def groups(making: Making) -> tuple[Group, Group]:
     """What alerts, twice a minute; and the budget over the period, every five minutes."""
     name = f"burnmeter-slo-{making.objective.name}"
     spans = spans_seconds(making.objective)
-    fast = next(tier for tier in making.tiers if tier.severity == SEVERITIES[0])
+    fast = making.tiers[0]
     rules = [
         *(rule for seconds in spans for rule in _recorded(making, seconds)),
-        *_upper(making, fast.long_seconds),
-        *_upper(making, fast.short_seconds),
+        *_doubted(making, fast),
         *_about(making),
-        *(_burns(making, severity) for severity in SEVERITIES),
+        *(_burns(making, severity) for severity in making.severities),
         *_not_measured(making, fast),
     ]
     seconds = making.objective.period_seconds
@@ -92,31 +97,30 @@ def groups(making: Making) -> tuple[Group, Group]:
 
 
 def _recorded(making: Making, seconds: float) -> Iterator[Rule]:
-    return _raw(making, seconds) if seconds <= RAW_SECONDS else _long(making, seconds)
-
-
-def _raw(making: Making, seconds: float) -> Iterator[Rule]:
     counted = by_agents(making.objective, making.by)
-    word = duration(seconds)
-    yield _rule(making, names.VALID_INCREASE + word, _named(making, counted.valid(seconds)))
-    yield _rule(making, names.BAD_INCREASE + word, _named(making, counted.bad_lower(seconds)))
+    yield _increase(making, names.VALID_INCREASE, counted.valid, seconds)
+    yield _increase(making, names.BAD_INCREASE, counted.bad_lower, seconds)
     yield _ratio(making, names.ERROR_RATIO, names.BAD_INCREASE, seconds)
 
 
-def _upper(making: Making, seconds: float) -> Iterator[Rule]:
+def _doubted(making: Making, fast: slo.Tier) -> Iterator[Rule]:
+    """With what may be bad, over the windows of the fastest tier."""
     counted = by_agents(making.objective, making.by)
-    word = duration(seconds)
-    yield _rule(making, names.BAD_UPPER_INCREASE + word, _named(making, counted.bad_upper(seconds)))
-    yield _ratio(making, names.ERROR_UPPER_RATIO, names.BAD_UPPER_INCREASE, seconds)
+    if fast.long_seconds > RAW_SECONDS:
+        yield _increase(making, names.BAD_UPPER_INCREASE, counted.bad_upper, BASE_SECONDS)
+    for seconds in (fast.long_seconds, fast.short_seconds):
+        yield _increase(making, names.BAD_UPPER_INCREASE, counted.bad_upper, seconds)
+        yield _ratio(making, names.ERROR_UPPER_RATIO, names.BAD_UPPER_INCREASE, seconds)
 
 
-def _long(making: Making, seconds: float) -> Iterator[Rule]:
+def _increase(making: Making, name: str, counted: Text, seconds: float) -> Rule:
+    """From the counters, or of a long window from what is recorded of them."""
     word, base = duration(seconds), duration(BASE_SECONDS)
+    if seconds <= RAW_SECONDS:
+        return _rule(making, name + word, _named(making, counted(seconds)))
     scale = f"{number(INTERVAL_SECONDS)} / {number(BASE_SECONDS)}"
-    for name in (names.VALID_INCREASE, names.BAD_INCREASE):
-        summed = f"sum_over_time({making.series(name + base)}[{word}]) * {scale}"
-        yield _rule(making, name + word, summed)
-    yield _ratio(making, names.ERROR_RATIO, names.BAD_INCREASE, seconds)
+    summed = f"sum_over_time({making.series(name + base)}[{word}]) * {scale}"
+    return _rule(making, name + word, summed)
 
 
 def _ratio(making: Making, name: str, bad: str, seconds: float) -> Rule:

@@ -40,7 +40,7 @@ class Counted:
 
 def spans_seconds(objective: Objective) -> tuple[float, ...]:
     """Every window that its alerts look at, shortest first; BASE_SECONDS is one of them."""
-    ladder = slo.tiers(objective.objective_ratio, objective.period_seconds)
+    ladder = slo.tiers(objective)
     found = {s for tier in ladder for s in (tier.short_seconds, tier.long_seconds)}
     return tuple(sorted(found | {BASE_SECONDS}))
 

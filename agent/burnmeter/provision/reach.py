@@ -37,7 +37,7 @@ def promises(objective: Objective) -> tuple[Promise, ...]:
             tier.factor * budget,
             tier.factor * tier.long_seconds / objective.period_seconds,
         )
-        for tier in tiers(objective.objective_ratio, objective.period_seconds)
+        for tier in tiers(objective)
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from burnmeter.provision import burn_rules, reach, rule_edges
 from burnmeter.provision import conventions as names
 from burnmeter.provision.burn_rules import MISSING_SECONDS, Making
-from burnmeter.provision.conventions import SEVERITIES, duration, number
+from burnmeter.provision.conventions import duration, number
 from burnmeter.provision.reach import Promise
 from burnmeter.provision.rule_story import (
     BUSY,
@@ -39,13 +39,14 @@ def hours(making: Making) -> Iterator[Case]:
     for one in reach.promises(making.objective):
         if one.tier.severity == "page":
             yield from _at_tier(making, one, FAST)
-    yield _outage(making, fast)
+    if making.objective.is_paging:
+        yield _outage(making, fast)
     yield Case(
-        name="everything has failed since the agents began: both alerts, with their texts",
+        name="everything has failed since the agents began: its alerts, with their texts",
         nodes={"a": [failing(HOUR, 1.0)]},
         told_at_seconds=HOUR,
     )
-    if making.floor:
+    if making.floor and making.objective.is_paging:
         yield from _quiet(making)
     yield from _counters(making, fast)
     yield _two_nodes(making)
@@ -198,21 +199,21 @@ def _counters(making: Making, fast: Promise) -> Iterator[Case]:
                 for severity in both
             ],
         )
+    severity = fast.tier.severity
+    # A ticket's window is long, so that what was before must not matter.
+    before = [ok(HOUR)] if making.objective.is_paging else []
+    begun = sum(one.seconds for one in before)
     yield Case(
-        name="an outage pages on when the agent starts again in it",
+        name=f"the {severity} of an outage stays when the agent starts again in it",
         nodes={
             "a": [
-                ok(HOUR),
+                *before,
                 failing(0.5 * HOUR, 1.0),
                 silence(60),
                 replace(failing(0.5 * HOUR, 1.0), is_restart=True),
             ]
         },
-        alerts=[
-            (1.5 * HOUR, "page", alert, True),
-            (1.5 * HOUR + 300.0, "page", alert, True),
-            (2 * HOUR, "page", alert, True),
-        ],
+        alerts=[(begun + minutes * 60.0, severity, alert, True) for minutes in (30, 35, 60)],
     )
     ratio = making.series(names.ERROR_RATIO + duration(fast.tier.long_seconds))
     yield Case(
@@ -230,7 +231,7 @@ def _two_nodes(making: Making) -> Case:
     burning = replace(few, seconds=2 * HOUR, bad=PER_SAMPLE // 4)
     ratio = making.series(names.ERROR_RATIO + duration(300))
     known = []
-    for severity in SEVERITIES:
+    for severity in making.severities:
         ours = [p for p in reach.promises(making.objective) if p.tier.severity == severity]
         least = min(p.trip_ratio for p in ours)
         # Between the two it depends on how long a window has been filled.

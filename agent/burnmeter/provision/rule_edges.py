@@ -10,7 +10,7 @@ from typing import Final
 from burnmeter.provision import conventions as names
 from burnmeter.provision import reach
 from burnmeter.provision.burn_rules import MISSING_SECONDS, Making
-from burnmeter.provision.conventions import duration
+from burnmeter.provision.conventions import SEVERITIES, duration
 from burnmeter.provision.counted import spans_seconds
 from burnmeter.provision.reach import Promise
 from burnmeter.provision.rule_story import (
@@ -38,6 +38,9 @@ increases of five minutes every ten, and rules scale them for every half minute.
 def hours(making: Making) -> Iterator[Case]:
     """What shows within hours."""
     fast = first(making)
+    yield _vague(making, fast)
+    if not making.objective.is_paging:
+        return  # The windows of tickets take days.
     yield _fading(making, fast)
     yield from _doubted(making, fast)
     if making.floor:
@@ -46,7 +49,7 @@ def hours(making: Making) -> Iterator[Case]:
 
 def days(making: Making) -> Iterator[Case]:
     """What takes days."""
-    if making.floor:
+    if making.floor and making.objective.is_paging:
         yield from _few_a_day(making)
 
 
@@ -123,24 +126,32 @@ def _fading(making: Making, fast: Promise) -> Case:
 # --- doubt ---------------------------------------------------------------------------------------
 
 
-def _doubted(making: Making, fast: Promise) -> Iterator[Case]:
-    """What may be bad is a ticket while it would page, unless it is certain and does page."""
+def _vague(making: Making, fast: Promise) -> Case:
+    """All may be bad: in doubt, and no alert of the objective itself."""
     windows = map(duration, spans_seconds(making.objective))
     doubted = map(duration, (fast.tier.long_seconds, fast.tier.short_seconds))
-    trip, long = fast.trip_ratio, fast.tier.long_seconds
-    yield Case(
+    # A ticket's window is long, so that what was before must not matter.
+    before = [ok(HOUR)] if making.objective.is_paging else []
+    begun = sum(one.seconds for one in before)
+    end = begun + 2 * HOUR
+    return Case(
         name="all of it may be bad, and nobody can tell",
-        nodes={"a": [ok(HOUR), vague(2 * HOUR, 1.0)]},
+        nodes={"a": [*before, vague(2 * HOUR, 1.0)]},
         alerts=[
-            (HOUR, "doubt", NOT_MEASURED, False),
-            (3 * HOUR, "doubt", NOT_MEASURED, True),
-            (3 * HOUR, "page", making.family.alert, False),
+            (begun, "doubt", NOT_MEASURED, False),
+            (end, "doubt", NOT_MEASURED, True),
+            *((end, severity, making.family.alert, False) for severity in SEVERITIES),
         ],
         values=[
-            *((3 * HOUR, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
-            *((3 * HOUR, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
+            *((end, making.series(names.ERROR_UPPER_RATIO + w), 1.0) for w in doubted),
+            *((end, making.series(names.ERROR_RATIO + w), 0.0) for w in windows),
         ],
     )
+
+
+def _doubted(making: Making, fast: Promise) -> Iterator[Case]:
+    """What may be bad is a ticket while it would page, unless it is certain and does page."""
+    trip, long = fast.trip_ratio, fast.tier.long_seconds
     share = min(1800.0, long) / long
     upper = {
         fast.tier.short_seconds: 0.7 * trip,

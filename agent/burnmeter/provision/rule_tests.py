@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from burnmeter.provision import conventions as names
 from burnmeter.provision.burn_rules import Making
-from burnmeter.provision.conventions import SEVERITIES, duration, number
+from burnmeter.provision.conventions import duration, number
 from burnmeter.provision.rule_cases import days, hours
 from burnmeter.provision.rule_story import FAST, MODEL, SLOW, Case, Pace, Stretch, labels
 from burnmeter.provision.rules import dump
@@ -137,7 +137,7 @@ def _check(query: str, at_seconds: float, samples: Iterable[Mapping[str, Any]]) 
 def _told(making: Making, at_seconds: float) -> dict[str, Any]:
     """Page and ticket with their texts, when nothing but failures is in their windows."""
     expected = []
-    for severity in SEVERITIES:
+    for severity in making.severities:
         wanted = labels(making, making.family.alert, severity)
         said = making.family.texts(making.objective, severity)
         written = making.links.annotations(making.family.alert, said)

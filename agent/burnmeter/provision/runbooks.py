@@ -14,6 +14,7 @@ from urllib.parse import quote
 import yaml
 
 from burnmeter import indicators
+from burnmeter.indicators import INDICATORS
 from burnmeter.model import Objective
 from burnmeter.provision.conventions import number
 from burnmeter.provision.counted import INTERVAL_SECONDS
@@ -50,6 +51,14 @@ class Family:
     def is_burn(self) -> bool:
         """Whether it is about a budget that is spent."""
         return self.alert.endswith("BudgetBurn")
+
+    @property
+    def severities(self) -> str:
+        """As a runbook says them."""
+        if not self.is_burn:
+            return "ticket"
+        is_paging = any(INDICATORS[name].is_paging for name in self.indicators)
+        return "page and ticket" if is_paging else "ticket, unless the objective says `page: true`"
 
     def cause(self, objective: Objective, cause: str) -> dict[str, str]:
         """Summary and description where an objective is not measured for one of its causes."""
@@ -174,7 +183,7 @@ def markdown() -> str:
 
 def _sections() -> Iterator[str]:
     for one in families():
-        yield from _section(one.alert, "page and ticket" if one.is_burn else "ticket", one.runbook)
+        yield from _section(one.alert, one.severities, one.runbook)
     for alert in standing():
         yield from _section(alert.alert, alert.severity, alert.runbook)
 

@@ -1,7 +1,6 @@
 """The frozen values that flow through the pipeline, in the order in which they are made.
 
-It holds no behaviour beyond reading itself, and knows no engine, no file and no clock. Read it
-second, after the picture in agent/README.md. None always means "not known"; 0 is a value.
+It knows no engine, no file and no clock. None always means "not known"; 0 is a value.
 """
 
 from collections.abc import Mapping
@@ -418,7 +417,7 @@ class Objective:
     period_seconds: float = 30 * 86400.0
     match: Labels = ()
     is_paging: bool = True
-    """It may wake somebody, and take a node out of service; else it asks for tickets only."""
+    """It may wake people, and take a node out of service."""
 
 
 class Tally(NamedTuple):

@@ -78,7 +78,8 @@ def test_a_frozen_scheduler_is_stalled_and_loses_nothing(sglang: Server, tmp_pat
     (scheduler,) = sglang.processes("sglang::scheduler")
     with watching(tmp_path, TIMES + listed(sglang.url, "frozen")) as watch:
         before = watch.settled("frozen")
-        with load.running(sglang.url, load.ok(3, max_tokens=900), workers=3) as truth:
+        # Three at a time for long enough that a look which comes late still finds three.
+        with load.running(sglang.url, load.ok(9, max_tokens=900), workers=3) as truth:
             watch.until(lambda now: now.total(RUNNING, target="frozen") == 3, pause_seconds=0.1)
             scheduler.suspend()
             try:
@@ -95,7 +96,7 @@ def test_a_frozen_scheduler_is_stalled_and_loses_nothing(sglang: Server, tmp_pat
     assert stalled.total("burnmeter_target_stalled", target="frozen") == 1
     assert stalled.model("frozen").state == "burning"
     found = Between(before, after, "frozen")
-    assert truth.requests() == found.requests() == {"ok": 3}
+    assert truth.requests() == found.requests() == {"ok": 9}
     assert found.tokens() == (truth.prompt_tokens(), truth.completion_tokens())
 
 
@@ -109,10 +110,12 @@ def test_whole_answers_that_a_full_queue_refuses_are_errors(
         after = watch.settled("full")
 
     found = Between(before, after, "full")
-    assert truth.requests() == {"http_503": 8, "ok": 4}
-    assert found.requests() == {"ok": 4}
-    assert found.requests("http") == {"error": 8}
-    assert after.burn("errors", "full").total == (12, 4, 4)
+    # How many are served is luck: one may end while others come.
+    assert set(truth.requests()) == {"http_503", "ok"}
+    served = truth.requests()["ok"]
+    assert found.requests() == {"ok": served}
+    assert found.requests("http") == {"error": 12 - served}
+    assert after.burn("errors", "full").total == (12, served, served)
     assert found.tokens() == (truth.prompt_tokens(), truth.completion_tokens())
 
 

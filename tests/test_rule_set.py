@@ -13,6 +13,7 @@ def test_each_objective_has_a_file_and_tests_of_hours_and_of_days() -> None:
     assert list(rule_set.files([ERRORS], Wanted())) == [
         "fleet.yaml",
         "tests/fleet_test.yaml",
+        "records.yaml",
         "slo-errors.yaml",
         "tests/slo-errors_test.yaml",
         "tests/slo-errors_days_test.yaml",
@@ -20,7 +21,11 @@ def test_each_objective_has_a_file_and_tests_of_hours_and_of_days() -> None:
 
 
 def test_without_objectives_there_is_what_every_fleet_has() -> None:
-    assert list(rule_set.files([], Wanted())) == ["fleet.yaml", "tests/fleet_test.yaml"]
+    assert list(rule_set.files([], Wanted())) == [
+        "fleet.yaml",
+        "tests/fleet_test.yaml",
+        "records.yaml",
+    ]
 
 
 def test_the_same_objectives_give_the_same_bytes() -> None:
@@ -31,11 +36,11 @@ def test_objects_have_names_of_their_own_and_no_tests() -> None:
     found = rule_set.files([ERRORS], Wanted(form="operator"))
 
     names = [yaml.safe_load(text)["metadata"]["name"] for text in found.values()]
-    assert names == ["burnmeter-fleet", "burnmeter-slo-errors"]
+    assert names == ["burnmeter-fleet", "burnmeter-records", "burnmeter-slo-errors"]
 
 
 def test_a_burn_in_has_no_alert_and_no_tests() -> None:
     found = rule_set.files([ERRORS], Wanted(is_burn_in=True))
 
-    assert list(found) == ["fleet.yaml", "slo-errors.yaml"]
+    assert list(found) == ["fleet.yaml", "records.yaml", "slo-errors.yaml"]
     assert not [text for text in found.values() if "alert:" in text]

@@ -1,6 +1,7 @@
 """All rule files of a set of objectives, and their tests: what `burnmeter rules` writes. Pure.
 
-One file for each objective, so that one can be left out, and one for what every fleet has.
+One file for each objective, so that one can be left out, one for what every fleet has, and one for
+what dashboards read.
 """
 
 from collections.abc import Iterable
@@ -8,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from burnmeter.model import Objective
-from burnmeter.provision import burn_rules, fleet_tests, rule_tests, runbooks
+from burnmeter.provision import burn_rules, fleet_tests, records, rule_tests, runbooks
 from burnmeter.provision.burn_rules import Making
 from burnmeter.provision.counted import least_bad
 from burnmeter.provision.rules import Group, to_yaml
 from burnmeter.provision.runbooks import Links
 
 FLEET: Final = "fleet"
+RECORDS: Final = "records"
+"""What dashboards read."""
 TESTS: Final = "tests"
 
 
@@ -46,6 +49,9 @@ def files(objectives: Iterable[Objective], wanted: Wanted) -> dict[str, str]:
     found = {name: _text(runbooks.standing_groups(wanted.links), "burnmeter-fleet", wanted)}
     if has_tests:
         found[f"{TESTS}/{FLEET}_test.yaml"] = fleet_tests.file(f"../{name}")
+    found[f"{RECORDS}.yaml"] = to_yaml(
+        records.groups(wanted.by), form=wanted.form, name=f"burnmeter-{RECORDS}"
+    )
     for objective in objectives:
         made, stem = making(objective, wanted), f"slo-{objective.name}"
         groups = burn_rules.groups(made)

@@ -151,9 +151,11 @@ def _named_apart(target: Target, names: Collection[str]) -> Target:
     return replace(target, name=name)
 
 
-def simulated_world(settings: Config, stack: ExitStack) -> tuple[Config, World]:
-    """A node that is not real, alive until `stack` is closed."""
-    node = stack.enter_context(SimulatedNode())
+def simulated_world(
+    settings: Config, stack: ExitStack, *, story: Path | None = None
+) -> tuple[Config, World]:
+    """A node that is not real, alive until `stack` is closed. `story`: what goes wrong there."""
+    node = stack.enter_context(SimulatedNode(story=story))
     world = World(
         gpus=node.gpus,
         processes=node.processes,

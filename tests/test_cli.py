@@ -35,6 +35,7 @@ VERBS = (
     "replay",
     "rules",
     "run",
+    "top",
     "up",
 )
 WIDTH = 80

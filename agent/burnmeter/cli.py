@@ -29,6 +29,7 @@ from burnmeter.command_line import (
     visible,
 )
 from burnmeter.command_rules import rules
+from burnmeter.command_top import top
 from burnmeter.config import Config
 from burnmeter.config_targets import bare_url
 from burnmeter.cost_explanation import SUBJECTS, Costed, amount, chosen, costed
@@ -426,5 +427,5 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
 
 
-for verb in (backtest, canary, rules):
+for verb in (backtest, canary, rules, top):
     main.add_command(verb)

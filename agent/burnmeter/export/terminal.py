@@ -90,10 +90,16 @@ def snapshot(shown: Snapshot) -> str:
     title = f"burnmeter {shown.version} on {shown.node}, {when}{simulated}"
     lines = [*wrapped(title, indent=0), ""]
     for model in shown.models:
-        lines += [*_model(model), *_burns([b for b in shown.burns if b.model == model.model]), ""]
+        lines += [
+            *headline(model),
+            *rates(model),
+            *figures(model),
+            *burns([b for b in shown.burns if b.model == model.model]),
+            "",
+        ]
     if not shown.models:
         lines += ["No engine is watched here. `burnmeter doctor` says why.", ""]
-    lines += [*_targets(shown.targets), *_gpus(shown.gpus)]
+    lines += [*targets(shown.targets), *_gpus(shown.gpus)]
     if any(model.signature is not None for model in shown.models):
         lines += [
             "",
@@ -105,8 +111,14 @@ def snapshot(shown: Snapshot) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _model(view: ModelView) -> list[str]:
-    lines = wrapped(f"{view.model}: {words.STATES[view.state]}, {view.reason}", indent=0)
+def headline(view: ModelView) -> list[str]:
+    """A model's state, and why."""
+    return wrapped(f"{view.model}: {words.STATES[view.state]}, {view.reason}", indent=0)
+
+
+def rates(view: ModelView) -> list[str]:
+    """What a model does and costs, lately."""
+    lines: list[str] = []
     rate = words.ratio_range(view.error_ratio_lower, view.error_ratio_upper)
     lines.append(
         f"  {words.unit(view.generated_tokens_per_second, 'tokens/s')}"
@@ -122,8 +134,12 @@ def _model(view: ModelView) -> list[str]:
         f"   {words.unit(view.joules_per_token, 'J')} per token"
         f"   (over {words.span(view.recent_seconds)})"
     )
-    lines += _money(view)
-    lines += latencies(view.latencies, view.seen_from)
+    return lines
+
+
+def figures(view: ModelView) -> list[str]:
+    """What its cost is made of, and how long its requests take, also as others see it."""
+    lines = [*_money(view), *latencies(view.latencies, view.seen_from)]
     for where, other in view.elsewhere.items():
         lines += wrapped(f"as a {where} sees it ({', '.join(other.targets)}):", indent=2)
         lines.append(f"  requests {counts(other.requests)}")
@@ -151,18 +167,21 @@ def _product(text: str) -> list[str]:
     return [line.replace(NO_BREAK, " ") for line in wrapped(f"a token ={NO_BREAK}{joined}", hang=4)]
 
 
-def _burns(found: Sequence[Burn]) -> list[str]:
+def burns(found: Sequence[Burn]) -> list[str]:
+    """Every objective of a model in a sentence."""
     lines: list[str] = []
     for burn in found:
         left = words.budget(burn.budget_left_ratio)
-        text = f"{burn.objective.name}: {words.STATES[burn.state]}, {burn.reason}; budget {left}"
+        why = f", {burn.reason}" if burn.reason else ""
+        text = f"{burn.objective.name}: {words.STATES[burn.state]}{why}; budget {left}"
         if burn.objective.indicator in words.ANSWERED and burn.source is not None:
             text += f", counted {words.counted(burn)}"
         lines += wrapped(text)
     return lines
 
 
-def _targets(found: Iterable[TargetView]) -> list[str]:
+def targets(found: Iterable[TargetView]) -> list[str]:
+    """Every engine in a sentence."""
     lines: list[str] = []
     for view in found:
         why = view.failure.message if view.failure else view.illness

@@ -151,14 +151,14 @@ def _failing_gpus(snapshot: Snapshot) -> Iterable[Attention]:
     """Once for all GPUs of which the same is to be said."""
     alike: dict[tuple[str, str], list[str]] = {}
     for view in snapshot.gpus:
-        for trouble in _troubles(view, snapshot.timestamp_seconds):
+        for trouble in troubles(view, snapshot.timestamp_seconds):
             alike.setdefault(trouble, []).append(str(view.gpu.index))
     for (kind, text), indices in alike.items():
         yield Attention(kind, f"GPU {words.some(indices, len(indices))}", text, "gpus")
 
 
-def _troubles(view: GpuView, now_seconds: float) -> Iterable[tuple[str, str]]:
-    """How urgent, and what; an XID by its severity."""
+def troubles(view: GpuView, now_seconds: float) -> Iterable[tuple[str, str]]:
+    """What is wrong with a GPU: how urgent, and what; an XID by its severity."""
     if view.gpu.failure is not None:
         yield "look", failure(view.gpu.failure)
     if (asked := recovery(view)) is not None:
@@ -200,7 +200,7 @@ class Counts(NamedTuple):
 def counts(snapshot: Snapshot) -> Counts:
     """GPUs by what they do, and targets by how they are."""
     return Counts(
-        gpus=_tally(_gpu_state(view) for view in snapshot.gpus),
+        gpus=_tally(gpu_state(view) for view in snapshot.gpus),
         targets=_tally(target_state(view) for view in snapshot.targets),
     )
 
@@ -212,7 +212,8 @@ def _tally(states: Iterable[str]) -> str:
 _DOING: Final = {"unknown": "not known to be busy or idle"}
 
 
-def _gpu_state(view: GpuView) -> str:
+def gpu_state(view: GpuView) -> str:
+    """busy, idle, unattributed, or that nobody can tell."""
     if view.gpu.failure is not None:
         return "not answering"
     states = {share.state for share in view.shares}

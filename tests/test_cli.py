@@ -27,6 +27,7 @@ VERBS = (
     "backtest",
     "canary",
     "check",
+    "dashboards",
     "doctor",
     "explain",
     "inspect",

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from burnmeter.command_words import Moment, Span, token_in
-from burnmeter.provision.prometheus_api import PrometheusError
+from burnmeter.command_words import Moment, Span, TokenError, token_in, token_of
 
 
 @pytest.mark.parametrize(
@@ -44,5 +43,23 @@ def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:
 def test_what_is_no_token_is_refused(content: bytes, text: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(content)
 
-    with pytest.raises(PrometheusError, match=text):
+    with pytest.raises(TokenError, match=text):
         token_in(tmp_path / "token")
+
+
+def test_a_token_may_come_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "secret\n")
+    monkeypatch.setenv("NO_TOKEN", "")
+
+    assert token_of("A_TOKEN") == "secret"
+    assert token_of("NO_TOKEN") is None
+    assert token_of("NEVER_SET_TOKEN") is None
+
+
+def test_an_error_about_a_token_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "hunter2 and\nmore")
+
+    with pytest.raises(TokenError) as caught:
+        token_of("A_TOKEN")
+
+    assert str(caught.value) == "A_TOKEN: holds no token"

@@ -40,7 +40,7 @@ ORDER: Final = words(
     provision
     reports background telling loop wiring looking serving watching
     command_line command_words command_rules command_backtest command_canary
-    command_top cli __main__
+    command_dashboards command_top cli __main__
     """
 )
 # Values in, values out. Data files that ship with the program count as its code, so that reading

@@ -17,6 +17,7 @@ import click
 from burnmeter import __version__, config, dialects, looking, reports, wiring
 from burnmeter.command_backtest import backtest
 from burnmeter.command_canary import canary
+from burnmeter.command_dashboards import dashboards
 from burnmeter.command_line import (
     CONFIG,
     CONFIG_PATH,
@@ -427,5 +428,5 @@ def replay(file: Path, config_file: Path | None, as_json_text: bool, is_all: boo
     sys.exit(1 if failed or any(view.state == "burning" for view in last.models) else 0)
 
 
-for verb in (backtest, canary, rules, top):
+for verb in (backtest, canary, dashboards, rules, top):
     main.add_command(verb)

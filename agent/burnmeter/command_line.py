@@ -4,6 +4,7 @@ No verb is here; those are in cli.py and in modules named after theirs.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -55,6 +56,17 @@ def fail(text: str) -> NoReturn:
 def visible(text: str) -> str:
     """Its lines, with nothing in them that steers a terminal: engines choose some of the words."""
     return "\n".join(map(names.visible, text.removesuffix("\n").split("\n")))
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts by their names below a folder; exits with 1 where one cannot be written."""
+    try:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        fail(f"{error.filename or folder}: cannot be written: {error.strerror}")
 
 
 def load(config_file: Path | None) -> Config:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from burnmeter.command_line import CONFIG, EXIT_CODES, fail, load
+from burnmeter.command_line import CONFIG, EXIT_CODES, load, write_files
 from burnmeter.model import Objective
 from burnmeter.provision import reach, rule_set
 from burnmeter.provision.rule_set import Wanted
@@ -80,7 +80,7 @@ def rules(
     )
     files = rule_set.files(objectives, wanted)
     if out is not None:
-        _write(out, files)
+        write_files(out, files)
         click.echo(f"{out}: {len(files)} files\n\n{promise_text(objectives)}")
         for name in _left(out, files):
             click.echo(f"{out / name}: of no objective that there is now; remove it", err=True)
@@ -107,16 +107,6 @@ def _joined(texts: Iterable[str], form: str) -> str:
     if form == "operator":
         return HEADER + "---\n".join(bodies)
     return HEADER + "groups:\n" + "".join(body.removeprefix("groups:\n") for body in bodies)
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    try:
-        for name, text in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-    except OSError as error:
-        fail(f"{error.filename or folder}: cannot be written: {error.strerror}")
 
 
 def _left(folder: Path, files: Mapping[str, str]) -> list[str]:

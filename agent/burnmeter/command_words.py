@@ -1,5 +1,6 @@
-"""What is written to say how long, until when and by which token a Prometheus is asked."""
+"""What is written to say how long, until when and by which token somebody is asked."""
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any, Final
 
 import click
 
+from burnmeter.errors import BurnmeterError
 from burnmeter.provision.conventions import duration
-from burnmeter.provision.prometheus_api import PrometheusError
 from burnmeter.units import SECONDS_PER_DAY
 
 UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": SECONDS_PER_DAY, "w": 7 * SECONDS_PER_DAY}
@@ -61,8 +62,12 @@ class Moment(click.ParamType[float]):
         return found.timestamp()
 
 
+class TokenError(BurnmeterError):
+    """There is none where one was said to be."""
+
+
 def token_in(file: Path | None) -> str | None:
-    """The token in a file. Raises PrometheusError: without it nothing can be asked."""
+    """The token in a file. Raises TokenError: without it nothing can be asked."""
     if file is None:
         return None
     try:
@@ -70,7 +75,19 @@ def token_in(file: Path | None) -> str | None:
             token = opened.read(TOKEN_BYTES + 1).decode("ascii").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text of a token"
-        raise PrometheusError(f"{file}: cannot be read: {why}") from None
-    if not token or len(token) > TOKEN_BYTES or not token.isprintable():
-        raise PrometheusError(f"{file}: holds no token")
+        raise TokenError(f"{file}: cannot be read: {why}") from None
+    return _checked(token, str(file))
+
+
+def token_of(variable: str) -> str | None:
+    """The token in an environment variable; None if it is not set or empty. Raises TokenError."""
+    token = os.environ.get(variable, "").strip()
+    return _checked(token, variable) if token else None
+
+
+def _checked(token: str, place: str) -> str:
+    """What may go into a header, and never into an error."""
+    is_token = token.isascii() and token.isprintable() and " " not in token
+    if not token or len(token) > TOKEN_BYTES or not is_token:
+        raise TokenError(f"{place}: holds no token")
     return token

@@ -21,8 +21,8 @@ SINCE: Final = "now-6h"
 INSTALL: Final = "pip install 'burnmeter[grafana]'"
 
 
-class GrafanaError(BurnmeterError):
-    """Grafana cannot be spoken to; one sentence with where and why."""
+class DashboardError(BurnmeterError):
+    """They cannot be made; one sentence with what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,12 @@ class Dashboard:
 
 
 def dashboards(objectives: Sequence[Objective]) -> tuple[Dashboard, ...]:
-    """All of them; thresholds are those of the objectives. Raises GrafanaError without the SDK."""
+    """All of them, with the objectives' thresholds. Raises DashboardError without the SDK."""
     try:
         from grafana_foundation_sdk.cog.encoder import JSONEncoder
     except ImportError:
         text = f"dashboards need Grafana's SDK; install it with: {INSTALL}"
-        raise GrafanaError(text) from None
+        raise DashboardError(text) from None
     found = []
     for plan in plans():
         document = json.loads(JSONEncoder().encode(_built(plan, objectives)))

@@ -5,8 +5,6 @@ at most 11,000 points per series and query; who waits is told how far it has com
 """
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,11 +18,12 @@ from burnmeter import __version__
 from burnmeter.config_targets import bare_url
 from burnmeter.errors import BurnmeterError
 from burnmeter.located import shown
+from burnmeter.provision import bounded
+from burnmeter.provision.bounded import TooMuchError
 
 MOST_POINTS: Final = 10_000
 """Of one series in one query; Prometheus refuses more than 11,000."""
 BODY_BYTES: Final = 128_000_000
-PIECE_BYTES: Final = 1_000_000
 TIMEOUT_SECONDS: Final = 60.0
 """For the first byte, and then for all of an answer."""
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -143,25 +142,18 @@ class Prometheus:
             )
             body = self._body(answer)
         except (HTTPError, OSError) as error:
-            raise PrometheusError(f"{self.place} does not answer: {_reason(error)}") from None
+            raise PrometheusError(
+                f"{self.place} does not answer: {bounded.reason(error)}"
+            ) from None
         return self._data(answer.status, body)
 
     def _body(self, answer: urllib3.BaseHTTPResponse) -> bytes:
         """All of it, within bounds of size and time: each piece in time is not enough."""
-        until = time.monotonic() + self._timeout_seconds
-        body = bytearray()
-        while piece := answer.read1(PIECE_BYTES):
-            body += piece
-            is_late = time.monotonic() > until
-            if is_late or len(body) > BODY_BYTES:
-                answer.close()  # What is left of it must not be read as the next answer.
-                what = f"of more than {BODY_BYTES} bytes"
-                if is_late:
-                    what = f"that takes more than {self._timeout_seconds:g} s"
-                text = f"{self.place}: an answer {what}; ask for less time"
-                raise PrometheusError(f"{text} or narrow what is asked")
-        answer.release_conn()
-        return bytes(body)
+        try:
+            return bounded.body(answer, most_bytes=BODY_BYTES, seconds=self._timeout_seconds)
+        except TooMuchError as error:
+            text = f"{self.place}: an answer {error}; ask for less time or narrow what is asked"
+            raise PrometheusError(text) from None
 
     def _data(self, status: int, body: bytes) -> Any:
         try:
@@ -183,11 +175,3 @@ def _pieces(start: float, end: float, step: float) -> Iterator[tuple[float, floa
     for first in range(0, count, MOST_POINTS):
         last = min(first + MOST_POINTS, count) - 1
         yield start + first * step, start + last * step
-
-
-def _reason(error: BaseException) -> str:
-    """The last words of a chain of errors, without the addresses of objects."""
-    inner = getattr(error, "reason", None)
-    said = str(inner if isinstance(inner, BaseException) else error)
-    said = re.sub(r"\[Errno -?\d+\] ", "", said)  # A person reads what follows it.
-    return shown(said.rpartition(": ")[2] or type(error).__name__, limit=200)

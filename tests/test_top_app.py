@@ -107,8 +107,8 @@ def test_a_terminal_that_grows_shows_all_sections() -> None:
     assert "\n 6 Events " in asyncio.run(grown())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20, 5), (79, 23), (500, 200)])
-@pytest.mark.parametrize("kind", ["burning", "hostile", "empty"])
+@pytest.mark.parametrize("size", [(1, 1), (79, 23), (500, 200)])
+@pytest.mark.parametrize("kind", ["burning", "hostile"])
 def test_every_state_can_be_drawn_on_a_screen_of_any_size(kind: str, size: tuple[int, int]) -> None:
     (screen,) = screens(size, Still(snapshots.ALL[kind]()), "035")
 

@@ -43,6 +43,7 @@ LEAST_BLOCK: Final = 5
 """Where there is no room for that much of each section, they are scrolled."""
 KEYS_LINES: Final = 1
 KEYS: Final = "1-6,0 section  / filter  s sort  r reverse  p pause  Enter more  ? help  q quit"
+PROMPT: Final = "only rows with this text; Enter keeps, Esc clears"
 STOPPING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -82,7 +83,8 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit", "quit", priority=False),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", priority=True),
         Binding("p,space", "pause", "pause"),
         Binding("s", "sort(1)", "sort"),
         Binding("S", "sort(-1)", "sort back"),
@@ -114,16 +116,21 @@ class Top(App[None]):
         self._sections: dict[str, Section] = {}
         self._painted: object = None
         """What the sections on the screen were made of."""
+        self._is_helping = False
+        # Held, not looked for: a timer may ring while the screen is being taken down.
+        self._status = Static(id="status")
+        self._blocks = {name: Block(name) for name in top_sections.NAMES}
+        self._stack = Vertical(*self._blocks.values(), id="blocks")
+        self._detail = Static(id="detail")
+        self._pane = VerticalScroll(self._detail, id="details", can_focus=True)
+        self._prompt = Input(id="prompt", placeholder=PROMPT)
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield Static(id="status")
-        with Vertical(id="blocks"):
-            for name in top_sections.NAMES:
-                yield Block(name)
-        with VerticalScroll(id="details", can_focus=True):
-            yield Static(id="detail")
-        yield Input(id="prompt", placeholder="only rows with this text; Enter keeps, Esc clears")
+        yield self._status
+        yield self._stack
+        yield self._pane
+        yield self._prompt
         yield Static(Text(KEYS, no_wrap=True, overflow="crop"), id="keys", markup=False)
 
     def on_mount(self) -> None:
@@ -163,36 +170,33 @@ class Top(App[None]):
             chosen = ALL if is_wide else self._focused
         return top_sections.NAMES if chosen == ALL else (chosen,)
 
-    def _blocks(self) -> dict[str, Block]:
-        return {name: self.query_one(f"#{name}", Block) for name in top_sections.NAMES}
-
     def _draw(self) -> None:
         """Put the present state on the screen: the status always, the rest if it is another."""
-        if isinstance(self.screen, Help):
+        if self._is_helping:
             return
         seen = self._seen
         age = self._feed.age_seconds(seen.snapshot) if seen.snapshot is not None else None
         status = top_status.status(seen, age, self._mode, self.size.width)
-        self.query_one("#status", Static).update(text_of(status))
+        self._status.update(text_of(status))
         shown = self._shown if self._sections else ()
         is_doubtful = top_status.is_doubtful(seen, age)
-        orders = tuple(block.order for block in self._blocks().values())
-        prompt = self.query_one("#prompt").display
+        orders = tuple(block.order for block in self._blocks.values())
+        prompt = self._prompt.display
         here = (self._focused, self._has_all_details, prompt, is_doubtful)
         now = (self._sections, self.size, shown, orders, self._mode, here, len(status))
         if now == self._painted:
             return
         self._painted = now
-        for name, block in self._blocks().items():
+        for name, block in self._blocks.items():
             block.display = name in shown and not self._has_all_details
         self._draw_blocks(shown, len(status) + prompt, is_doubtful=is_doubtful)
-        if shown and self.focused is None:
-            self._blocks()[self._focused].rows.focus()
+        if shown and self.screen_stack and self.focused is None:
+            self._blocks[self._focused].rows.focus()
         self._draw_details()
 
     def _draw_blocks(self, shown: Sequence[str], taken: int, *, is_doubtful: bool) -> None:
         """Each what it wants, if there is room; the details have the rest."""
-        width, blocks = self._width, self._blocks()
+        width, blocks = self._width, self._blocks
         heads = 2 if len(shown) == 1 and self._mode.text else 1
         made = {
             name: table(self._sections[name], width, blocks[name].order, self._mode.text)
@@ -201,7 +205,7 @@ class Top(App[None]):
         wanted = [heads + lines_of(one) for one in made.values()]
         room = max(0, self.size.height - taken - KEYS_LINES - LEAST_DETAILS)
         given = rooms(wanted, room, LEAST_BLOCK if len(shown) > 1 else 0)
-        self.query_one("#blocks").styles.max_height = room
+        self._stack.styles.max_height = room
         for name, wants, lines in zip(shown, wanted, given, strict=True):
             head = self._head(name, len(made[name].rows), is_cut=lines < wants)
             nothing = top_status.nothing(self._sections[name], self._mode)
@@ -220,7 +224,7 @@ class Top(App[None]):
     def _row(self) -> tuple[Section, Row] | None:
         """The one that is chosen."""
         section = self._sections.get(self._focused)
-        key = self._blocks()[self._focused].chosen
+        key = self._blocks[self._focused].chosen
         if section is None:
             return None
         return next(((section, row) for row in section.rows if row.key == key), None)
@@ -232,8 +236,8 @@ class Top(App[None]):
             section, row = found
             known = top_details.details(snapshot, section.name, row)
             lines = top_details.laid(known, self.size.width)
-        self.query_one("#detail", Static).update(Text("\n".join(map(visible, lines))))
-        pane = self.query_one("#details")
+        self._detail.update(Text("\n".join(map(visible, lines))))
+        pane = self._pane
         more = "Enter: more" if len(lines) > pane.size.height else ""
         pane.border_title = "Enter: less" if self._has_all_details else more
 
@@ -262,7 +266,7 @@ class Top(App[None]):
     def _show_rows(self) -> None:
         self._has_all_details = False
         self._draw()
-        block = self._blocks()[self._focused]
+        block = self._blocks[self._focused]
         block.rows.focus(scroll_visible=False)
         self.call_after_refresh(block.scroll_visible, animate=False, top=True)
 
@@ -271,7 +275,7 @@ class Top(App[None]):
         section = self._sections.get(self._focused)
         if section is None:
             return
-        block = self._blocks()[self._focused]
+        block = self._blocks[self._focused]
         names = [None, *shown_columns(section, self._width)]
         place = names.index(block.order.column) if block.order.column in names else 0
         block.order = Order(names[(place + by) % len(names)])
@@ -279,13 +283,13 @@ class Top(App[None]):
 
     def action_turn(self) -> None:
         """The other way round."""
-        block = self._blocks()[self._focused]
+        block = self._blocks[self._focused]
         block.order = block.order._replace(is_reversed=not block.order.is_reversed)
         self._draw()
 
     def action_filter(self) -> None:
         """Ask for a text."""
-        prompt = self.query_one("#prompt", Input)
+        prompt = self._prompt
         prompt.display = True
         prompt.value = self._mode.text
         prompt.focus()
@@ -298,7 +302,7 @@ class Top(App[None]):
 
     def on_input_submitted(self, _: Input.Submitted) -> None:
         """Keep it."""
-        self.query_one("#prompt").display = False
+        self._prompt.display = False
         self._show_rows()
 
     def action_leave(self) -> None:
@@ -306,7 +310,7 @@ class Top(App[None]):
         if self._has_all_details:
             self._show_rows()
             return
-        self.query_one("#prompt").display = False
+        self._prompt.display = False
         self._mode = self._mode._replace(text="")
         self._show_rows()
 
@@ -317,12 +321,17 @@ class Top(App[None]):
 
     def action_help(self) -> None:
         """What the keys do."""
-        self.push_screen(Help())
+        self._is_helping = True
+        self.push_screen(Help(), self._helped)
+
+    def _helped(self, _: None) -> None:
+        self._is_helping = False
+        self._draw()
 
     def on_data_table_row_selected(self, _: DataTable.RowSelected) -> None:
         """Enter: the details alone."""
         self._has_all_details = True
-        self.query_one("#details").focus()
+        self._pane.focus()
         self._draw()
 
     def on_data_table_row_highlighted(self, _: DataTable.RowHighlighted) -> None:

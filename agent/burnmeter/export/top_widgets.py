@@ -65,20 +65,17 @@ class Block(Vertical):
         self.section = name
         self.order = Order()
         self.keys: tuple[str, ...] = ()
+        self.rows: DataTable[Text] = DataTable(
+            id=f"{name}-rows", show_header=False, cursor_type="row", cell_padding=0
+        )
+        # The table's own header would be centred over its one column.
+        self._head = Static(id=f"{name}-head")
         self._drawn: object = None
 
     def compose(self) -> ComposeResult:
-        """Heading and table; the table's own header would be centred over one column."""
-        yield Static(id=f"{self.section}-head")
-        yield DataTable[Text](
-            id=f"{self.section}-rows", show_header=False, cursor_type="row", cell_padding=0
-        )
-
-    @property
-    def rows(self) -> DataTable[Text]:
-        """The table."""
-        found: DataTable[Text] = self.query_one(DataTable)
-        return found
+        """Heading and table."""
+        yield self._head
+        yield self.rows
 
     @property
     def chosen(self) -> str | None:
@@ -98,7 +95,7 @@ class Block(Vertical):
             return
         self._drawn = state
         header = made.header if made.rows else (((f"  {empty}", ""),),)
-        self.query_one(Static).update(text_of([*head, *header]))
+        self._head.update(text_of([*head, *header]))
         before, rows = self.chosen, self.rows
         top = rows.scroll_y
         rows.clear(columns=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from burnmeter import recent, views
-from burnmeter.frame import HISTORY_POINTS, Frame, burn_events, lengthen
+from burnmeter.frame import Frame, burn_events
 from burnmeter.model import (
     About,
     Burn,
@@ -22,7 +22,7 @@ from burnmeter.model import (
 from burnmeter.page import read_page
 from burnmeter.pipeline import Past, Settings, State, addressed
 from burnmeter.recent import Recent
-from burnmeter.snapshot import Point, Quantile
+from burnmeter.snapshot import Quantile
 from burnmeter.watch import Watched
 from tests.fakes import (
     DURATION,
@@ -399,34 +399,6 @@ def test_a_turn_of_an_objective_is_told(before: str, after: str, kind: str | Non
 
 def test_what_burns_from_the_first_tick_is_told() -> None:
     assert [event.kind for event in burn_events([], [burn("burning")], 7.0)] == ["burning"]
-
-
-# --- history -------------------------------------------------------------------------------------
-
-
-def test_history_has_a_point_each_fifteen_seconds_and_the_latest() -> None:
-    history: dict[str, tuple[Point, ...]] = {}
-    for at in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0):
-        history = lengthen(history, {"llama": Point(at, None, None, None, None, None)})
-
-    assert [point.timestamp_seconds for point in history["llama"]] == [0.0, 15.0, 30.0, 35.0]
-
-
-def test_history_goes_on_when_the_wall_clock_is_set_back() -> None:
-    history: dict[str, tuple[Point, ...]] = {}
-    for at in (7200.0, 7215.0, 3600.0, 3605.0, 3610.0, 3615.0, 3620.0):
-        history = lengthen(history, {"llama": Point(at, None, None, None, None, None)})
-
-    assert [point.timestamp_seconds for point in history["llama"][2:]] == [3600.0, 3615.0, 3620.0]
-
-
-def test_history_is_limited() -> None:
-    history: dict[str, tuple[Point, ...]] = {}
-    for number in range(2 * HISTORY_POINTS):
-        point = Point(60.0 * number, None, None, None, None, None)
-        history = lengthen(history, {"llama": point})
-
-    assert len(history["llama"]) == HISTORY_POINTS
 
 
 # --- one model, whole ----------------------------------------------------------------------------

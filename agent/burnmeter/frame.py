@@ -1,4 +1,4 @@
-"""What the views of one tick share: who burns, what is told of it, each model's past. Pure.
+"""What the views of one tick share: who burns, what is told of it, and the past. Pure.
 
 views.py builds on it. Surprising: what burns is told only when it begins or ends, so a frame needs
 the one before.
@@ -6,15 +6,17 @@ the one before.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from burnmeter import slo
-from burnmeter.model import Burn, Objective
-from burnmeter.snapshot import Event, ModelView, Point
+from burnmeter.model import Burn, Gpu, Objective
+from burnmeter.snapshot import Event, GpuPoint, ModelView, Point
 from burnmeter.state import Settings, State
 
 HISTORY_STEP_SECONDS: Final = 15.0
 HISTORY_POINTS: Final = 120
+
+Moment = TypeVar("Moment", bound=Point | GpuPoint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,9 @@ class Frame:
     at_seconds: float
     burns: tuple[Burn, ...]
     history: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    """By model."""
+    gpu_history: Mapping[str, tuple[GpuPoint, ...]] = field(default_factory=dict)
+    """By the GPU's uuid."""
 
 
 def burns(state: State, objectives: Iterable[Objective]) -> tuple[Burn, ...]:
@@ -93,18 +98,26 @@ def point(view: ModelView, burns_: Sequence[Burn], timestamp_seconds: float) -> 
     )
 
 
+def gpu_point(gpu: Gpu, timestamp_seconds: float) -> GpuPoint:
+    """A GPU's moment, for its small charts."""
+    return GpuPoint(timestamp_seconds, gpu.utilisation_ratio, gpu.power_watts)
+
+
 def lengthen(
-    history: Mapping[str, tuple[Point, ...]], points: Mapping[str, Point]
-) -> dict[str, tuple[Point, ...]]:
-    """The history with one more point each, if the last is old enough; the latest always shows."""
-    longer: dict[str, tuple[Point, ...]] = {}
-    for model, latest in points.items():
-        old = history.get(model, ())
+    history: Mapping[str, tuple[Moment, ...]], points: Mapping[str, Moment]
+) -> dict[str, tuple[Moment, ...]]:
+    """The history with one more point each, if the last is old enough; the latest always shows.
+
+    What has no point now has no history any more.
+    """
+    longer: dict[str, tuple[Moment, ...]] = {}
+    for name, latest in points.items():
+        old = history.get(name, ())
         fixed = old[:-1] if len(old) > 1 and _too_close(old[-2], old[-1]) else old
-        longer[model] = (*fixed, latest)[-HISTORY_POINTS:]
+        longer[name] = (*fixed, latest)[-HISTORY_POINTS:]
     return longer
 
 
-def _too_close(one: Point, other: Point) -> bool:
+def _too_close(one: Point | GpuPoint, other: Point | GpuPoint) -> bool:
     """A wall clock that was set back must not stop the history until it has caught up."""
     return 0 <= other.timestamp_seconds - one.timestamp_seconds < HISTORY_STEP_SECONDS

@@ -41,6 +41,14 @@ class Point(NamedTuple):
     """Likewise: what cannot be ruled out."""
 
 
+class GpuPoint(NamedTuple):
+    """One moment of a GPU's recent past, for small charts. None: not measured."""
+
+    timestamp_seconds: float
+    utilisation_ratio: float | None
+    power_watts: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
     """One model as a gateway or a probe sees it."""
@@ -198,6 +206,7 @@ class GpuView:
     """The same codes with what they mean."""
     throttled_by: tuple[str, ...] = ()
     """What holds its clocks down now, but for what is usual at full load."""
+    history: tuple[GpuPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,15 @@ from typing import Final
 from burnmeter import bill, histograms, names, pipeline, recent, sli, vantage, xids
 from burnmeter.config_targets import bare_url
 from burnmeter.dialects import INDICATORS
-from burnmeter.frame import Frame, burn_events, burns, grouped, lengthen, point
+from burnmeter.frame import (
+    Frame,
+    burn_events,
+    burns,
+    gpu_point,
+    grouped,
+    lengthen,
+    point,
+)
 from burnmeter.gpu_watch import XidSeen
 from burnmeter.model import Burn, Gpu, Histogram, Key
 from burnmeter.pricing import Price
@@ -314,6 +322,7 @@ def _gpu_views(frame: Frame) -> tuple[GpuView, ...]:
             xid_totals={c: seen.times for (u, c), seen in boards.xids.items() if u == gpu.uuid},
             xids=tuple(_xid(c, seen) for (u, c), seen in boards.xids.items() if u == gpu.uuid),
             throttled_by=tuple(sorted(boards.throttled.get(gpu.uuid, ()))),
+            history=frame.gpu_history.get(gpu.uuid, ()),
         )
         for gpu in sorted(boards.gpus.values(), key=lambda gpu: gpu.index)
     )
@@ -422,4 +431,6 @@ def turn(
     points = {v.model: point(v, by_model.get(v.model, ()), timestamp_seconds) for v in bare}
     history = lengthen(before.history if before else {}, points)
     views = tuple(replace(view, history=history[view.model]) for view in bare)
-    return replace(frame, history=history), views
+    moments = {u: gpu_point(gpu, timestamp_seconds) for u, gpu in state.boards.gpus.items()}
+    gpu_history = lengthen(before.gpu_history if before else {}, moments)
+    return replace(frame, history=history, gpu_history=gpu_history), views

@@ -13,6 +13,7 @@ from burnmeter.snapshot import (
     AlertmanagerView,
     Event,
     Factor,
+    GpuPoint,
     GpuView,
     Health,
     Latency,
@@ -47,7 +48,7 @@ def history(
             points.append(Point(at, None, None, None, None, None))
             continue
         late = max(0.0, (place - 30) / 30.0) * rise
-        slow = ttft * (4 if late > rise * 0.5 > 0 else 2 if late > 0 else 1)
+        slow = ttft * (20 if late > rise * 0.5 > 0 else 4 if late > 0 else 1)
         now = wave(place, burn, 0.2) + late
         points.append(Point(at, wave(place, tokens, tokens / 8), slow, 0.001, now, now))
     return tuple(points)
@@ -182,6 +183,24 @@ def burn(name: str, values: tuple[float | None, ...], **changes: Any) -> Burn:
     return replace(value, **changes)
 
 
+def gpu_history(now: Gpu) -> tuple[GpuPoint, ...]:
+    """Ten minutes that end at what the GPU does now; the last minute is missing if it is silent."""
+    busy, watts = (0.8, 580.0) if now.failure else (now.utilisation_ratio, now.power_watts)
+
+    def point(place: int) -> GpuPoint:
+        at = NOW - (60 - place) * 10.0
+        if now.failure and place > 54:
+            return GpuPoint(at, None, None)
+        back = (60 - place) + 7 * now.index
+        return GpuPoint(
+            at,
+            None if busy is None else min(1.0, wave(back, busy, 0.12 * busy)),
+            None if watts is None else wave(back, watts, 0.06 * watts),
+        )
+
+    return tuple(point(place) for place in range(61))
+
+
 def gpu(index: int, *shares: Share, **changes: Any) -> GpuView:
     """An H100 that works, and who has it; `changes` are fields of Gpu."""
     value = Gpu(
@@ -222,6 +241,7 @@ def gpu(index: int, *shares: Share, **changes: Any) -> GpuView:
             XidView(times=times, last_timestamp_seconds=NOW - 40.0, **xid(code)._asdict())
             for code, times in now.xid_counts.items()
         ),
+        history=gpu_history(now),
     )
 
 
@@ -280,9 +300,15 @@ def alertmanager(**changes: Any) -> AlertmanagerView:
 
 
 def event(ago_seconds: float, kind: str, subject: str, text: str, *models: str) -> Event:
-    """Something that happened so long ago, and hits these models."""
+    """Something that happened so long ago, and hits these models. `gpu 4` is that of gpu(4)."""
+    word, _, index = subject.partition(" ")
     return Event(
-        timestamp_seconds=NOW - ago_seconds, kind=kind, subject=subject, text=text, models=models
+        timestamp_seconds=NOW - ago_seconds,
+        kind=kind,
+        subject=subject,
+        text=text,
+        models=models,
+        gpu=f"GPU-{int(index):08d}" if word == "gpu" else None,
     )
 
 

@@ -147,7 +147,7 @@ def good(**changes: Any) -> Snapshot:
         gauges={Key("running_requests", counted): 37.0},
         events=(
             event(9000, "up", "vllm-8000", "answers again"),
-            event(4100, "restart", "vllm-8001", "counters began anew; nothing was lost"),
+            event(4100, "restart", "vllm-8001", "counters began anew; nothing was lost", MISTRAL),
         ),
     )
     spends = _spends(value.gpus)
@@ -360,6 +360,8 @@ def not_measured(**changes: Any) -> Snapshot:
         history=(),
     )
     down = target(
+        model="gemma-3-27b",
+        engine_model="google/gemma-3-27b-it",
         is_up=False,
         is_stalled=None,
         failure=Failure("timeout", "no answer in 2 s"),

@@ -46,7 +46,7 @@ def test_several_models_of_which_one_only_has_a_dead_gateway_burn_no_budget_toge
 def needs(*gpus: GpuView) -> list[tuple[str, str]]:
     """What somebody is told of these GPUs."""
     told = attention(snapshots.empty(gpus=gpus))
-    assert {one.anchor for one in told} <= {"gpus"}
+    assert {one.anchor for one in told} <= {f"gpu-{place}" for place in range(len(gpus))}
     return [(one.subject, one.text) for one in told]
 
 

@@ -270,7 +270,7 @@ def test_a_probe_that_rests_at_its_bound_is_neither_down_nor_red() -> None:
     shown = snapshots.good(targets=(resting,))
     text = page(shown)
 
-    row = re.search(r'<tr role="row" class="resting">.*?</tr>', text, re.DOTALL)
+    row = re.search(r'<tr role="row" id="target-0" class="resting">.*?</tr>', text, re.DOTALL)
     assert row is not None
     assert 'class="state not_measured"' in row[0]
     assert why.message in row[0]

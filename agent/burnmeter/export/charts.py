@@ -40,33 +40,76 @@ def chart(moments: Moments, *, reference: float | None = None, is_stepped: bool 
     """Lay out `moments` from 0 up, high enough for the highest value and for `reference`."""
     values = [value for _, value in moments if value is not None]
     top = max([*values, (reference or 0.0) * 1.25], default=0.0) or 1.0
-    start = moments[0][0] if moments else 0.0
-    seconds = moments[-1][0] - start if moments else 0.0
-    placed = [
-        (
-            (at - start) / seconds * WIDTH if seconds > 0 else WIDTH,
-            None if value is None else HEIGHT - value / top * (HEIGHT - 4),
-        )
-        for at, value in moments
-    ]
+    placed = _placed(moments, top)
     runs = list(_runs(placed))
-    last = placed[-1] if placed else (0.0, None)
     return Chart(
         line="".join(_path(run, is_stepped) for run in runs),
         area="".join(_area(run, is_stepped) for run in runs),
         gaps=tuple(_gaps(placed)),
-        end=None if last[1] is None else (last[0], last[1]),
+        end=_end(placed),
         reference=None if reference is None else HEIGHT - reference / top * (HEIGHT - 4),
         top=top,
         first=values[0] if values else None,
         last=moments[-1][1] if moments else None,
         lowest=min(values, default=None),
         highest=max(values, default=None),
-        seconds=seconds,
+        seconds=_seconds(moments),
+    )
+
+
+class Spark(NamedTuple):
+    """One line as high as a word, in a box of WIDTH by HEIGHT, from 0 to the whole."""
+
+    line: str
+    gaps: tuple[tuple[float, float], ...]
+    end: tuple[float, float] | None
+    lowest: float | None
+    highest: float | None
+    seconds: float
+
+
+def spark(moments: Moments, whole: float | None) -> Spark:
+    """Lay out `moments`, which are parts of `whole`; where it is not known, up to the highest.
+
+    To whole units of its box: there are two of them per GPU, and they are a hundred pixels wide.
+    """
+    values = [value for _, value in moments if value is not None]
+    top = max([*values, whole or 0.0], default=0.0) or 1.0
+    placed = _placed(moments, top)
+    return Spark(
+        line="".join(
+            "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in (run if len(run) > 1 else run * 2))
+            for run in _runs(placed)
+        ),
+        gaps=tuple(_gaps(placed)),
+        end=_end(placed),
+        lowest=min(values, default=None),
+        highest=max(values, default=None),
+        seconds=_seconds(moments),
     )
 
 
 Placed = list[tuple[float, float | None]]
+
+
+def _seconds(moments: Moments) -> float:
+    return moments[-1][0] - moments[0][0] if moments else 0.0
+
+
+def _placed(moments: Moments, top: float) -> Placed:
+    seconds = _seconds(moments)
+    return [
+        (
+            (at - moments[0][0]) / seconds * WIDTH if seconds > 0 else WIDTH,
+            None if value is None else HEIGHT - value / top * (HEIGHT - 4),
+        )
+        for at, value in moments
+    ]
+
+
+def _end(placed: Placed) -> tuple[float, float] | None:
+    x, y = placed[-1] if placed else (0.0, None)
+    return None if y is None else (x, y)
 
 
 def _runs(placed: Placed) -> Iterator[list[tuple[float, float]]]:

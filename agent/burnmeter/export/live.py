@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from burnmeter import xids
 from burnmeter.export import charts, verdict, words
+from burnmeter.export.places import EVENTS_SHOWN, places
 from burnmeter.model import Burn
 from burnmeter.snapshot import GpuView, ModelView, Snapshot
 
@@ -42,6 +43,8 @@ def page(snapshot: Snapshot) -> bytes:
             verdict=verdict.verdict(snapshot),
             attention=verdict.attention(snapshot),
             cards=cards(snapshot),
+            tiles=[_tile(view, f"gpu-{place}") for place, view in enumerate(snapshot.gpus)],
+            places=places(snapshot),
             money=money(snapshot),
             counts=verdict.counts(snapshot),
             hourly=hourly_dollars(snapshot.gpus),
@@ -128,6 +131,30 @@ def _card(view: ModelView, anchor: str, snapshot: Snapshot) -> Card:
         burn_upper=past[-1].burn_upper if past else None,
         ttft_threshold_seconds=threshold,
         hits=hits(snapshot, view.model),
+    )
+
+
+# --- GPUs --------------------------------------------------------------------------------------
+
+
+class Tile(NamedTuple):
+    """One GPU with its charts."""
+
+    view: GpuView
+    anchor: str
+    busy: charts.Spark
+    power: charts.Spark
+
+
+def _tile(view: GpuView, anchor: str) -> Tile:
+    past = view.history
+    return Tile(
+        view=view,
+        anchor=anchor,
+        busy=charts.spark([(one.timestamp_seconds, one.utilisation_ratio) for one in past], 1.0),
+        power=charts.spark(
+            [(one.timestamp_seconds, one.power_watts) for one in past], view.gpu.power_limit_watts
+        ),
     )
 
 
@@ -238,6 +265,7 @@ def _environment() -> Environment:
         ACTIONS=xids.ACTIONS,
         VANTAGES=words.VANTAGES,
         NOT_MEASURED=words.NOT_MEASURED,
+        EVENTS_SHOWN=EVENTS_SHOWN,
         part=part,
         style=_fingerprint("style.css"),
         script=_fingerprint("live.js"),

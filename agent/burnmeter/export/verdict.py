@@ -125,18 +125,10 @@ def _burning_objectives(snapshot: Snapshot) -> list[Attention]:
 
 
 def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
-    for view in snapshot.targets:
-        if _is_resting(view):
-            continue
-        if not view.is_up:
-            yield Attention("look", view.target, f"is down: {failure(view.failure)}", "targets")
-        elif view.illness is not None:
-            yield Attention("look", view.target, f"is not well: {view.illness}", "targets")
-        elif view.is_stalled:
-            yield Attention("look", view.target, "is stalled: no token moves", "targets")
-        elif view.is_stale:
-            text = "is not believed: its page stands still while its GPUs work"
-            yield Attention("look", view.target, text, "targets")
+    for place, view in enumerate(snapshot.targets):
+        text = _target_trouble(view)
+        if text is not None:
+            yield Attention("look", view.target, text, f"target-{place}")
     yield from _failing_gpus(snapshot)
     for told in snapshot.alertmanagers:
         if told.failure is not None:
@@ -147,14 +139,28 @@ def _failing_parts(snapshot: Snapshot) -> Iterable[Attention]:
             yield Attention("look", source.source, text, "sources")
 
 
+def _target_trouble(view: TargetView) -> str | None:
+    if _is_resting(view):
+        return None
+    if not view.is_up:
+        return f"is down: {failure(view.failure)}"
+    if view.illness is not None:
+        return f"is not well: {view.illness}"
+    if view.is_stalled:
+        return "is stalled: no token moves"
+    return "is not believed: its page stands still while its GPUs work" if view.is_stale else None
+
+
 def _failing_gpus(snapshot: Snapshot) -> Iterable[Attention]:
-    """Once for all GPUs of which the same is to be said."""
-    alike: dict[tuple[str, str], list[str]] = {}
-    for view in snapshot.gpus:
+    """Once for all GPUs of which the same is to be said; it leads to the first of them."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for place, view in enumerate(snapshot.gpus):
         for trouble in troubles(view, snapshot.timestamp_seconds):
-            alike.setdefault(trouble, []).append(str(view.gpu.index))
-    for (kind, text), indices in alike.items():
-        yield Attention(kind, f"GPU {words.some(indices, len(indices))}", text, "gpus")
+            alike.setdefault(trouble, []).append(place)
+    for (kind, text), found in alike.items():
+        indices = [str(snapshot.gpus[place].gpu.index) for place in found]
+        subject = f"GPU {words.some(indices, len(indices))}"
+        yield Attention(kind, subject, text, f"gpu-{found[0]}")
 
 
 def troubles(view: GpuView, now_seconds: float) -> Iterable[tuple[str, str]]:

@@ -1,24 +1,16 @@
 """The live page in a real browser: it looks right, keeps itself current, and asks nobody else."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from burnmeter.export import web
-from burnmeter.export.server import Server
-from burnmeter.snapshot import Snapshot
-from tests import parts, snapshots
+from tests import snapshots
+from tests.browsing import Agent, Visit, chromium
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 WIDTHS = [380, 768, 1600]
 VERDICT = "#verdict"
 
@@ -66,31 +58,10 @@ CUT_TEXTS = """() => {
 }"""
 
 
-class Agent:
-    """A running server whose Snapshot a test can change."""
-
-    def __init__(self) -> None:
-        self.outlet: web.Outlet | None = None
-        app = web.application(lambda: self.outlet, clock=time.time)
-        self.server = Server(app, "127.0.0.1", 0)
-
-    def shows(self, snapshot: Snapshot, *, age_seconds: float = 0.0) -> None:
-        snapshot = snapshots.moved(snapshot, time.time() - age_seconds)
-        snapshot = replace(snapshot, interval_seconds=1.0)
-        self.outlet = web.render(snapshot, b"")
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}/"
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = parts.program("chromium", package="chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -99,26 +70,6 @@ def agent() -> Iterator[Agent]:
     made.shows(snapshots.burning())
     with made.server:
         yield made
-
-
-class Visit:
-    """One tab, with everything that it complained about and asked for."""
-
-    def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        self.context = browser.new_context(**settings)
-        self.page: Page = self.context.new_page()
-        self.page.on("console", lambda said: self.complaints.append(said.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(address)
-
-    def __enter__(self) -> "Visit":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
 
 
 @pytest.mark.parametrize("name", snapshots.ALL)
@@ -250,14 +201,17 @@ def test_every_region_has_a_name_and_every_chart_says_what_it_shows(
     browser: Browser, agent: Agent
 ) -> None:
     with Visit(browser, agent.address) as visit:
-        for landmark in ("banner", "main", "contentinfo", "navigation"):
+        for landmark in ("banner", "main", "contentinfo"):
             expect(visit.page.get_by_role(landmark)).to_have_count(1)
+        for name in ("On this page", "Machine-readable"):
+            expect(visit.page.get_by_role("navigation", name=name)).to_have_count(1)
         assert visit.page.get_by_role("heading", level=1).count() == 1
         labels = visit.page.locator("[role=img]").evaluate_all(
             "all => all.map(chart => chart.getAttribute('aria-label'))"
         )
-        assert len(labels) == 9
-        assert all("over 10 min, now" in label for label in labels)
+        assert len([label for label in labels if "over 10 min, now" in label]) == 9
+        of_gpus = [label for label in labels if label.startswith(("busy over", "power over"))]
+        assert len(of_gpus) == len(labels) - 9 == 13
 
 
 def test_the_first_page_replaces_itself_when_the_first_reading_is_there(
@@ -270,3 +224,77 @@ def test_the_first_page_replaces_itself_when_the_first_reading_is_there(
         agent.shows(snapshots.good())
 
         expect(visit.page.locator(VERDICT)).to_contain_text("good enough", timeout=10_000)
+
+
+def test_selected_words_survive_an_update(browser: Browser, agent: Agent) -> None:
+    with Visit(browser, agent.address) as visit:
+        visit.page.evaluate("getSelection().selectAllChildren(document.querySelector('.reason'))")
+
+        visit.page.evaluate("document.getElementById('live').dataset.old = 'yes'")
+        visit.page.wait_for_selector("#live:not([data-old])", state="attached")
+
+        assert "burns 16.8 times too fast" in visit.page.evaluate("String(getSelection())")
+
+
+def test_an_update_makes_the_page_what_the_agent_sends(browser: Browser, agent: Agent) -> None:
+    """Whatever stood there before: each state is followed by each other."""
+    is_as_sent = """async () => {
+      await refresh();
+      const sent = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
+      return document.getElementById("live").isEqualNode(sent.getElementById("live"));
+    }"""
+    with Visit(browser, agent.address) as visit:
+        for name in [*snapshots.ALL, *reversed(snapshots.ALL)]:
+            agent.shows(snapshots.ALL[name]())
+            assert visit.page.evaluate(is_as_sent) is True
+
+
+def test_the_reader_can_pause_and_go_on(browser: Browser, agent: Agent) -> None:
+    with Visit(browser, agent.address) as visit:
+        button = visit.page.get_by_role("button", name="Pause updates")
+        button.press("Enter")
+        expect(button).to_have_attribute("aria-pressed", "true")
+        expect(visit.page.locator("#when")).to_contain_text("paused, read")
+
+        agent.shows(snapshots.good())
+        before = len(visit.asked)
+        visit.page.wait_for_timeout(2500)
+        assert len(visit.asked) == before
+        expect(visit.page.locator(VERDICT)).to_contain_text("1 of 3 models is burning")
+
+        button.press("Enter")
+        expect(visit.page.locator(VERDICT)).to_contain_text("All 3 models are good")
+
+
+def test_from_a_model_to_its_gpu_to_its_events_and_back_by_keyboard(
+    browser: Browser, agent: Agent
+) -> None:
+    with Visit(browser, agent.address) as visit:
+        card = visit.page.locator("article.card", has_text="qwen2.5-coder-32b").last
+        card.get_by_role("link", name="GPU 4, busy").press("Enter")
+        tile = visit.page.locator(":target")
+        expect(tile).to_contain_text("GPU 4")
+        expect(tile).to_be_in_viewport()
+
+        tile.locator("summary").press("Enter")
+        expect(tile.get_by_text("XID 64, memory row not retired;")).to_be_visible()
+
+        tile.get_by_role("link", name="qwen2.5-coder-32b").first.press("Enter")
+        expect(visit.page.locator(":target h3")).to_have_text("qwen2.5-coder-32b")
+        visit.page.go_back()
+        expect(visit.page.locator(":target")).to_contain_text("GPU 4")
+
+
+def test_a_link_to_a_models_events_opens_them_and_an_update_keeps_them_open(
+    browser: Browser, agent: Agent
+) -> None:
+    with Visit(browser, agent.address) as visit:
+        events = visit.page.locator("#model-0-events")
+        expect(events).to_be_hidden()
+        visit.page.locator("a[href='#model-0-events']").click()
+        expect(events).to_be_visible()
+
+        visit.page.evaluate("document.getElementById('live').dataset.old = 'yes'")
+        visit.page.wait_for_selector("#live:not([data-old])", state="attached")
+
+        expect(events).to_be_visible()

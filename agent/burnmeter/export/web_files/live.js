@@ -1,14 +1,18 @@
-// Keeps the live page live: fetches it anew every interval and swaps <main>. It keeps what the
-// reader did (open details, focus, scroll), rests while the tab is hidden, and says so when the
-// agent no longer answers. Without it the page refreshes itself by a <meta> in <noscript>.
+// Keeps the live page live: fetches it anew every interval and changes in place what differs, so that
+// focus, selection, scroll, a screen reader's place and what the reader opened stay as they are. It
+// rests while the tab is hidden or the reader says so, and tells when the agent no longer answers.
+// Without it the page refreshes itself by a <meta> in <noscript>.
 "use strict";
 
-const opened = new Map(); // What the reader opened or closed, by data-key; wins over the page.
+const opened = new Map(); // data-key -> whether it is open, where the reader wants another than the page.
+const wanted = new Map(); // data-key -> whether the page wants it open.
 let lostAt = null;
 let timer = null;
 let shown = null; // {age, at}: age of the shown reading, by the agent's own clock, at `at`.
+let isPaused = false;
 
 const byId = (id) => document.getElementById(id);
+const firstSaid = byId("when").textContent;
 const clock = (date) => date.toLocaleTimeString([], { hour12: false });
 
 function intervalSeconds() {
@@ -20,24 +24,57 @@ function words(seconds) {
   return seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
 }
 
-function focused() {
-  const element = document.activeElement;
-  const details = element && element.closest && element.closest("details[data-key]");
-  if (details && element.localName === "summary") return { key: details.dataset.key };
-  if (element && element.localName === "a" && element.closest("main")) {
-    return { href: element.getAttribute("href"), text: element.textContent };
-  }
-  return null;
+// --- one page into another ------------------------------------------------------------------------
+
+function name(node) {
+  return node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "";
 }
 
-function refocus(main, was) {
-  if (!was) return;
-  const candidates = was.key === undefined ? main.querySelectorAll("a") : main.querySelectorAll("details > summary");
-  for (const element of candidates) {
-    const same = was.key === undefined
-      ? element.getAttribute("href") === was.href && element.textContent === was.text
-      : element.parentElement.dataset.key === was.key;
-    if (same) return element.focus({ preventScroll: true });
+function isAlike(old, next) {
+  return old.nodeType === next.nodeType && old.nodeName === next.nodeName && name(old) === name(next);
+}
+
+function patch(old, next) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== next.data) old.data = next.data;
+    return;
+  }
+  for (const { name: attribute } of [...old.attributes]) {
+    if (!next.hasAttribute(attribute)) old.removeAttribute(attribute);
+  }
+  for (const { name: attribute, value } of next.attributes) {
+    if (old.getAttribute(attribute) !== value) old.setAttribute(attribute, value);
+  }
+  patchChildren(old, next);
+}
+
+function patchChildren(old, next) {
+  const named = new Map();
+  for (const child of old.children) if (name(child)) named.set(name(child), child);
+  let place = old.firstChild;
+  for (const child of [...next.childNodes]) {
+    const match = name(child) ? named.get(name(child)) : place;
+    if (!match || !isAlike(match, child)) {
+      old.insertBefore(child, place);
+      continue;
+    }
+    named.delete(name(child)); // A second of that name is another.
+    if (match === place) place = place.nextSibling;
+    else old.insertBefore(match, place);
+    patch(match, child);
+  }
+  while (place) {
+    const gone = place;
+    place = place.nextSibling;
+    gone.remove();
+  }
+}
+
+function keepOpened(main) {
+  for (const details of main.querySelectorAll("details[data-key]")) {
+    const key = details.dataset.key;
+    wanted.set(key, details.open);
+    if (opened.has(key)) details.open = opened.get(key);
   }
 }
 
@@ -49,20 +86,19 @@ function swap(text) {
     location.reload(); // Another version of the agent answers.
     return;
   }
-  for (const details of main.querySelectorAll("details[data-key]")) {
-    if (opened.has(details.dataset.key)) details.open = opened.get(details.dataset.key);
-  }
-  const was = focused();
+  keepOpened(main);
+  const focused = document.activeElement;
   const before = byId("verdict") && byId("verdict").textContent;
-  const { scrollX, scrollY } = window;
-  byId("live").replaceWith(document.adoptNode(main));
-  window.scrollTo(scrollX, scrollY);
-  refocus(main, was);
+  patch(byId("live"), main);
+  // What was moved to another place has lost the focus.
+  if (focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
   const after = byId("verdict").textContent;
   if (before !== after) byId("said").textContent = after;
   document.title = next.title;
   document.querySelector("link[rel=icon]").href = next.querySelector("link[rel=icon]").href;
 }
+
+// --- in time --------------------------------------------------------------------------------------
 
 async function refresh() {
   try {
@@ -72,6 +108,7 @@ async function refresh() {
     });
     if (!answer.ok) throw new Error(`the agent answered ${answer.status}`);
     const text = await answer.text();
+    if (isPaused) return;
     const age = (Date.parse(answer.headers.get("Date")) - Date.parse(answer.headers.get("Last-Modified"))) / 1000;
     shown = { age: Number.isFinite(age) ? Math.max(0, age) : 0, at: performance.now() };
     swap(text);
@@ -88,32 +125,53 @@ function say() {
   const isStale = age !== null && age > Number(byId("live").dataset.stale);
   let text = "";
   if (lostAt) text = `Connection lost since ${clock(lostAt)}. What is shown below is old; trying again.`;
-  else if (isStale) text = `The agent answers, but its last reading is ${words(age)} old.`;
+  else if (isStale && !isPaused) text = `The agent answers, but its last reading is ${words(age)} old.`;
+  if (isPaused) text = "";
   if (lost.textContent !== text) lost.textContent = text;
   lost.hidden = !text;
-  document.body.classList.toggle("is-stale", Boolean(text));
-  if (age !== null) byId("when").textContent = `read ${words(age)} ago`;
+  document.body.classList.toggle("is-stale", Boolean(text) || isStale);
+  document.body.classList.toggle("is-paused", isPaused);
+  byId("when").textContent = (isPaused ? "paused, " : "") + (age === null ? firstSaid : `read ${words(age)} ago`);
 }
 
 function schedule(seconds) {
   clearTimeout(timer);
+  if (document.hidden || isPaused) return;
   timer = setTimeout(async () => {
     await refresh();
-    if (!document.hidden) schedule(intervalSeconds());
+    schedule(intervalSeconds());
   }, 1000 * seconds);
 }
 
+// --- what the reader does -------------------------------------------------------------------------
+
+// By a click, a key, a link into it or a search of the page: all that opens it is the reader's wish.
+document.addEventListener("toggle", ({ target: details }) => {
+  const key = details.dataset && details.dataset.key;
+  if (key === undefined) return;
+  if (details.open === wanted.get(key)) opened.delete(key);
+  else opened.set(key, details.open);
+}, true);
+
+// Not every browser opens what a link leads into.
 document.addEventListener("click", (event) => {
-  const summary = event.target.closest && event.target.closest("summary");
-  const details = summary && summary.parentElement;
-  // The click comes before the change, so the new state is the opposite of the present one.
-  if (details && details.dataset.key !== undefined) opened.set(details.dataset.key, !details.open);
+  const link = event.target.closest && event.target.closest("a[href^='#']");
+  const target = link && byId(link.getAttribute("href").slice(1));
+  const details = target && target.closest("details");
+  if (details) details.open = true;
 });
 
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) clearTimeout(timer);
-  else schedule(0);
+byId("pause").addEventListener("click", () => {
+  isPaused = !isPaused;
+  byId("pause").setAttribute("aria-pressed", String(isPaused));
+  lostAt = null;
+  say();
+  schedule(0);
 });
 
+document.addEventListener("visibilitychange", () => schedule(0));
+
+byId("pause").hidden = false;
+keepOpened(byId("live"));
 setInterval(() => { if (!document.hidden) say(); }, 1000);
 schedule(Math.min(1, intervalSeconds()));

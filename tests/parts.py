@@ -36,3 +36,11 @@ def engine_environment(engine: str) -> Path:
     if not (folder / "bin" / "python").exists():
         missing(f"engine {engine}", f"run `tests/engines/setup.sh {engine}`")
     return folder
+
+
+def axe() -> str:
+    """The text of axe-core, installed by tests/axe/setup.sh."""
+    file = ROOT / ".parts" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+    if not file.exists():
+        missing("axe-core", "run `tests/axe/setup.sh`")
+    return file.read_text("utf-8")

@@ -38,7 +38,8 @@ bench: $(READY)  ## measure; ratios within one run, never a pass or a fail
 accept: $(READY)  ## write goldens, expected samples and transcripts anew; the diff is the review
 	$(BIN)/python -m pytest --accept $(ARGS)
 
-picture: $(READY)  ## take the README's picture of the live page anew (about four minutes)
+picture: $(READY)  ## take all pictures of the live page anew (about five minutes)
+	$(BIN)/python -m tests.page_pictures
 	$(BIN)/python -m tests.picture
 
 clean:  ## remove the environment, caches and engines made here

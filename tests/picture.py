@@ -14,6 +14,8 @@ from urllib.request import urlopen
 
 from playwright.sync_api import sync_playwright
 
+from tests.page_pictures import small
+
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "agent" / "pictures" / "live-page.png"
 PATIENCE_SECONDS = 400.0
@@ -67,7 +69,7 @@ def take(url: str, picture: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.goto(url)
-        page.screenshot(path=str(picture))
+        picture.write_bytes(small(page.screenshot()))
         browser.close()
 
 

@@ -1,4 +1,4 @@
-"""Whose an object in Grafana is: marks, normal forms, and what each edit of a person looks like."""
+"""Whose an object in Grafana is: stamps, normal forms, and what each edit of a person is like."""
 
 import copy
 from typing import Any
@@ -16,13 +16,13 @@ from burnmeter.provision.grafana_objects import (
     UNCHANGED,
     UPDATE,
     Kind,
-    Mark,
+    Stamp,
     There,
     Wanted,
     fingerprint,
     is_covered,
     judge,
-    mark_in,
+    stamp_in,
 )
 
 KINDS = {
@@ -43,7 +43,7 @@ def wanted(kind: Kind, document: dict[str, Any]) -> Wanted:
 def pushed(kind: Kind, document: dict[str, Any]) -> dict[str, Any]:
     """As it is there after a push, with what Grafana adds to each."""
     source = fingerprint(kind.normal(document))
-    there = kind.marked(document, Mark(source, source))
+    there = kind.stamped(document, Stamp(source, source))
     return copy.deepcopy({**there, "id": 7, "version": 3})
 
 
@@ -52,16 +52,16 @@ def state(want: Wanted, there: dict[str, Any], locked_by: str = "") -> str:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_mark_goes_in_and_comes_out_and_changes_nothing_else(name: str) -> None:
+def test_a_stamp_goes_in_and_comes_out_and_changes_nothing_else(name: str) -> None:
     kind, document = KINDS[name]
-    mark = Mark("0" * 16, "f" * 16)
+    stamp = Stamp("0" * 16, "f" * 16)
 
-    marked = kind.marked(document, mark)
+    stamped = kind.stamped(document, stamp)
 
-    assert kind.mark(document) is None
-    assert kind.mark(marked) == mark
-    assert kind.normal(marked) == kind.normal(document)
-    assert kind.marked(marked, mark) == marked
+    assert kind.stamp(document) is None
+    assert kind.stamp(stamped) == stamp
+    assert kind.normal(stamped) == kind.normal(document)
+    assert kind.stamped(stamped, stamp) == stamped
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -93,35 +93,35 @@ def test_what_files_own_is_locked_unless_it_is_as_it_should_be(name: str) -> Non
     assert state(wanted(kind, {**document, "title": "Better"}), document, "a file") == LOCKED
 
 
-def test_an_edit_that_comes_to_what_we_want_needs_only_a_new_mark() -> None:
+def test_an_edit_that_comes_to_what_we_want_needs_only_a_new_stamp() -> None:
     kind, document = KINDS["dashboard"]
     there = {**pushed(kind, document), "title": "Better"}
 
     found = judge(wanted(kind, {**document, "title": "Better"}), There(document=there))
 
     assert found.state == UPDATE
-    assert "only burnmeter's mark is missing" in found.reason
+    assert "only burnmeter's stamp is missing" in found.reason
 
 
-def test_one_without_a_mark_counts_as_edited_and_a_data_source_as_somebody_elses() -> None:
+def test_one_without_a_stamp_counts_as_edited_and_a_data_source_as_somebody_elses() -> None:
     for name in ("dashboard", "alert rule"):
         kind, document = KINDS[name]
         found = judge(wanted(kind, document), There(document={"title": "imported"}))
-        assert (found.state, "bears no mark" in found.reason) == (EDITED, True)
+        assert (found.state, "bears no stamp" in found.reason) == (EDITED, True)
     kind, document = KINDS["data source"]
 
     assert state(wanted(kind, document), {"title": "theirs"}) == FOREIGN
     assert state(wanted(kind, document), document) == FOREIGN
 
 
-def test_what_grafana_fills_in_is_ours_if_the_mark_says_so() -> None:
+def test_what_grafana_fills_in_is_ours_if_the_stamp_says_so() -> None:
     kind, document = KINDS["dashboard"]
     want = wanted(kind, document)
     filled = {**document, "editable": True}
-    mark = Mark(fingerprint(want.document), fingerprint(kind.normal(filled)))
+    stamp = Stamp(fingerprint(want.document), fingerprint(kind.normal(filled)))
 
-    assert state(want, kind.marked(filled, mark)) == UNCHANGED
-    assert state(want, kind.marked({**filled, "editable": False}, mark)) == EDITED
+    assert state(want, kind.stamped(filled, stamp)) == UNCHANGED
+    assert state(want, kind.stamped({**filled, "editable": False}, stamp)) == EDITED
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_a_fingerprint_knows_no_order_of_keys_and_no_way_to_write_a_number() -> 
 
 
 @pytest.mark.parametrize("text", ["", None, 5, "burnmeter 1 xyz", "burnmeter 2 " + "0" * 16])
-def test_what_is_no_mark_of_ours_is_none(text: Any) -> None:
-    assert mark_in(text) is None
+def test_what_is_no_stamp_of_ours_is_none(text: Any) -> None:
+    assert stamp_in(text) is None
 
 
 def test_what_came_beside_what_was_written_covers_it_and_another_value_does_not() -> None:

@@ -180,7 +180,7 @@ def test_one_that_files_own_is_left_and_said(there: grafana_server.Grafana) -> N
     assert "Grafana has it from a file" in reason(report, "fleet")
 
 
-def test_one_that_was_imported_by_hand_and_is_the_same_gets_its_mark(
+def test_one_that_was_imported_by_hand_and_is_the_same_gets_its_stamp(
     there: grafana_server.Grafana,
 ) -> None:
     (fleet, _node) = boards(fleet="Fleet", node="Node")
@@ -190,7 +190,7 @@ def test_one_that_was_imported_by_hand_and_is_the_same_gets_its_mark(
     }
 
     assert results(push(there, plan()))["fleet"] == "updated"
-    assert DASHBOARD.mark(there.dashboards["fleet"]["dashboard"]) is not None
+    assert DASHBOARD.stamp(there.dashboards["fleet"]["dashboard"]) is not None
 
 
 def test_our_folder_is_made_within_another_one(there: grafana_server.Grafana) -> None:

@@ -10,7 +10,7 @@ from tests import page_pictures, snapshots
 from tests.parts import ROOT
 
 FOLDER = ROOT / "agent" / "pictures"
-DOCUMENTS = [ROOT / "README.md", FOLDER / "README.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "dashboards" / "README.md", FOLDER / "README.md"]
 SMALL_BYTES = 100_000
 
 

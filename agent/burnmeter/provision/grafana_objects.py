@@ -1,6 +1,6 @@
-"""What is ours in Grafana and what a person has made of it since: normal forms and marks. Pure.
+"""What is ours in Grafana and what a person has made of it since: normal forms and stamps. Pure.
 
-No file and no database remembers what was pushed. Each object carries a mark with two fingerprints:
+No file and no database remembers what was pushed. Each object carries a stamp: two fingerprints,
 of what we made, and of what Grafana showed when it was written. The second fits no more once
 somebody edits the object; the first tells whether we would write anything else today.
 """
@@ -21,16 +21,16 @@ LOCKED: Final = "locked"
 FAILED: Final = "failed"
 
 Document = Mapping[str, Any]
-MARK_VARIABLE: Final = "burnmeter_mark"
-MARK_ANNOTATION: Final = "__burnmeter__"
+STAMP_VARIABLE: Final = "burnmeter_stamp"
+STAMP_ANNOTATION: Final = "__burnmeter__"
 """Grafana keeps annotations that begin and end like this out of notifications."""
-MARK_KEY: Final = "burnmeterMark"
-MARK_TEXT: Final = re.compile(r"burnmeter 1 ([0-9a-f]{16}) ([0-9a-f]{16})")
+STAMP_KEY: Final = "burnmeterStamp"
+STAMP_TEXT: Final = re.compile(r"burnmeter 1 ([0-9a-f]{16}) ([0-9a-f]{16})")
 FINGERPRINT_SIGNS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Stamp:
     """Fingerprints of what we made, and of what Grafana made of it."""
 
     source: str
@@ -40,10 +40,10 @@ class Mark:
         return f"burnmeter 1 {self.source} {self.stored}"
 
 
-def mark_in(text: Any) -> Mark | None:
-    """The mark that a text is; None if it is none of ours."""
-    found = MARK_TEXT.fullmatch(text) if isinstance(text, str) else None
-    return Mark(found[1], found[2]) if found is not None else None
+def stamp_in(text: Any) -> Stamp | None:
+    """The stamp that a text is; None if it is none of ours."""
+    found = STAMP_TEXT.fullmatch(text) if isinstance(text, str) else None
+    return Stamp(found[1], found[2]) if found is not None else None
 
 
 def fingerprint(document: Document) -> str:
@@ -54,16 +54,16 @@ def fingerprint(document: Document) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of object, and where its mark is."""
+    """One kind of object, and where its stamp is."""
 
     name: str
     normal: Callable[[Document], dict[str, Any]]
-    """Without the mark and without what changes by itself."""
-    mark: Callable[[Document], Mark | None]
-    marked: Callable[[Document, Mark], dict[str, Any]]
-    """The normal form with a mark."""
+    """Without the stamp and without what changes by itself."""
+    stamp: Callable[[Document], Stamp | None]
+    stamped: Callable[[Document, Stamp], dict[str, Any]]
+    """The normal form with a stamp."""
     is_foreign_without: bool = False
-    """Whether one without a mark is somebody else's, even if it has our uid."""
+    """Whether one without a stamp is somebody else's, even if it has our uid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +102,20 @@ def judge(wanted: Wanted, there: There | None) -> Judgement:
         return Judgement(NEW)
     kind = wanted.kind
     is_same = (now := kind.normal(there.document)) == wanted.document
-    mark = kind.mark(there.document)
+    stamp = kind.stamp(there.document)
     if there.locked_by:
         locked = Judgement(LOCKED, there.locked_by)
         return Judgement(UNCHANGED, there.locked_by) if is_same else locked
-    if mark is None and kind.is_foreign_without:
+    if stamp is None and kind.is_foreign_without:
         text = f"somebody else's {kind.name} has the uid `{wanted.uid}`; it is never touched"
         return Judgement(FOREIGN, text)
-    if mark is not None and mark.stored == fingerprint(now):
-        is_current = is_same or mark.source == fingerprint(wanted.document)
+    if stamp is not None and stamp.stored == fingerprint(now):
+        is_current = is_same or stamp.source == fingerprint(wanted.document)
         return Judgement(UNCHANGED if is_current else UPDATE)
     if is_same:
-        return Judgement(UPDATE, "the content is the same; only burnmeter's mark is missing")
-    if mark is None:
-        return Judgement(EDITED, "it bears no mark of burnmeter: somebody made or imported it")
+        return Judgement(UPDATE, "the content is the same; only burnmeter's stamp is missing")
+    if stamp is None:
+        return Judgement(EDITED, "it bears no stamp of burnmeter: somebody made or imported it")
     return Judgement(EDITED, "somebody has edited it since burnmeter wrote it")
 
 
@@ -160,7 +160,7 @@ DASHBOARD_VOLATILE: Final = frozenset(("id", "version", "iteration"))
 def _dashboard(document: Document) -> dict[str, Any]:
     found = _without(document, DASHBOARD_VOLATILE, {})
     variables = found.get("templating") or {}
-    kept = [one for one in variables.get("list") or () if one.get("name") != MARK_VARIABLE]
+    kept = [one for one in variables.get("list") or () if one.get("name") != STAMP_VARIABLE]
     more = {key: value for key, value in variables.items() if key != "list"}
     found.pop("templating", None)
     if kept or more:
@@ -168,18 +168,18 @@ def _dashboard(document: Document) -> dict[str, Any]:
     return found
 
 
-def _dashboard_mark(document: Document) -> Mark | None:
+def _dashboard_stamp(document: Document) -> Stamp | None:
     for one in (document.get("templating") or {}).get("list") or ():
-        if one.get("name") == MARK_VARIABLE:
-            return mark_in(one.get("query"))
+        if one.get("name") == STAMP_VARIABLE:
+            return stamp_in(one.get("query"))
     return None
 
 
-def _dashboard_marked(document: Document, mark: Mark) -> dict[str, Any]:
+def _dashboard_stamped(document: Document, stamp: Stamp) -> dict[str, Any]:
     """By a constant that nobody sees: whatever edits dashboards keeps their variables."""
-    found, text = _dashboard(document), str(mark)
+    found, text = _dashboard(document), str(stamp)
     variable = {
-        "name": MARK_VARIABLE,
+        "name": STAMP_VARIABLE,
         "type": "constant",
         "description": "By this `burnmeter dashboards push` knows its own work.",
         "hide": 2,
@@ -193,7 +193,7 @@ def _dashboard_marked(document: Document, mark: Mark) -> dict[str, Any]:
 
 
 DASHBOARD: Final = Kind(
-    name="dashboard", normal=_dashboard, mark=_dashboard_mark, marked=_dashboard_marked
+    name="dashboard", normal=_dashboard, stamp=_dashboard_stamp, stamped=_dashboard_stamped
 )
 
 # --- data sources --------------------------------------------------------------------------------
@@ -211,20 +211,20 @@ DATASOURCE_DEFAULTS: Final[Document] = {
 def _datasource(document: Document) -> dict[str, Any]:
     found = _without(document, DATASOURCE_VOLATILE, DATASOURCE_DEFAULTS)
     options = found.get("jsonData") or {}
-    found["jsonData"] = {key: value for key, value in options.items() if key != MARK_KEY}
+    found["jsonData"] = {key: value for key, value in options.items() if key != STAMP_KEY}
     return found
 
 
-def _datasource_marked(document: Document, mark: Mark) -> dict[str, Any]:
+def _datasource_stamped(document: Document, stamp: Stamp) -> dict[str, Any]:
     found = _datasource(document)
-    return {**found, "jsonData": {**found["jsonData"], MARK_KEY: str(mark)}}
+    return {**found, "jsonData": {**found["jsonData"], STAMP_KEY: str(stamp)}}
 
 
 DATASOURCE: Final = Kind(
     name="data source",
     normal=_datasource,
-    mark=lambda document: mark_in((document.get("jsonData") or {}).get(MARK_KEY)),
-    marked=_datasource_marked,
+    stamp=lambda document: stamp_in((document.get("jsonData") or {}).get(STAMP_KEY)),
+    stamped=_datasource_stamped,
     is_foreign_without=True,
 )
 
@@ -245,18 +245,18 @@ RULE_DEFAULTS: Final[Document] = {
 def _rule(document: Document) -> dict[str, Any]:
     found = _without(document, RULE_VOLATILE, RULE_DEFAULTS)
     said = found.get("annotations") or {}
-    found["annotations"] = {key: value for key, value in said.items() if key != MARK_ANNOTATION}
+    found["annotations"] = {key: value for key, value in said.items() if key != STAMP_ANNOTATION}
     return found
 
 
-def _rule_marked(document: Document, mark: Mark) -> dict[str, Any]:
+def _rule_stamped(document: Document, stamp: Stamp) -> dict[str, Any]:
     found = _rule(document)
-    return {**found, "annotations": {**found["annotations"], MARK_ANNOTATION: str(mark)}}
+    return {**found, "annotations": {**found["annotations"], STAMP_ANNOTATION: str(stamp)}}
 
 
 RULE: Final = Kind(
     name="alert rule",
     normal=_rule,
-    mark=lambda document: mark_in((document.get("annotations") or {}).get(MARK_ANNOTATION)),
-    marked=_rule_marked,
+    stamp=lambda document: stamp_in((document.get("annotations") or {}).get(STAMP_ANNOTATION)),
+    stamped=_rule_stamped,
 )

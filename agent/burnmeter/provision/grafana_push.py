@@ -223,7 +223,7 @@ def _left(shelf: Shelf, groups: Sequence[RuleGroup], attempts: Attempts) -> list
     return [
         f"the alert rule `{rule.get('title')}` ({uid}) is of no objective any more; remove it"
         for uid, rule in found.items()
-        if uid not in known and RULE.mark(rule) is not None
+        if uid not in known and RULE.stamp(rule) is not None
     ]
 
 

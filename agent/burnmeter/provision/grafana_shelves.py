@@ -1,6 +1,6 @@
 """How one object of each kind is read from a Grafana and written into it; it judges nothing.
 
-Whatever is written is read once more: some Grafanas fill in what was left out, and the mark must
+Whatever is written is read once more: some Grafanas fill in what was left out, and the stamp must
 fit what they show. No write can undo somebody's save of the same second, save one: rules have no
 version that could guard them, so a rule is read once more just before.
 """
@@ -17,7 +17,7 @@ from burnmeter.provision.grafana_objects import (
     DATASOURCE,
     RULE,
     Document,
-    Mark,
+    Stamp,
     There,
     Wanted,
     fingerprint,
@@ -149,23 +149,23 @@ def shelves(grafana: Grafana) -> dict[str, Shelf]:
 def put(shelf: Shelf, wanted: Wanted, there: There | None) -> str:
     """Write it such that it is known as ours next time. A note, if it may not be.
 
-    Raises GrafanaError; the object may be written and not yet marked well then.
+    Raises GrafanaError; the object may be written and not yet stamped well then.
     """
     kind, source = wanted.kind, fingerprint(wanted.document)
-    mark = Mark(source, source)
-    version = shelf.write(wanted.uid, kind.marked(wanted.document, mark), there)
+    stamp = Stamp(source, source)
+    version = shelf.write(wanted.uid, kind.stamped(wanted.document, stamp), there)
     back = shelf.read(wanted.uid)
     if back is None:
         raise GrafanaError("Grafana took it, and does not have it")
     now = kind.normal(back.document)
-    if fingerprint(now) == source and kind.mark(back.document) == mark:
+    if fingerprint(now) == source and kind.stamp(back.document) == stamp:
         return ""
     # What Grafana filled in is ours, too; what somebody saved in this second is not.
     is_ours = is_covered(wanted.document, now) if version is None else version == back.version
-    if not is_ours or kind.mark(back.document) != mark:
+    if not is_ours or kind.stamp(back.document) != stamp:
         return RESTLESS
-    stored = Mark(source, fingerprint(now))
-    shelf.write(wanted.uid, kind.marked(now, stored), back)
+    stored = Stamp(source, fingerprint(now))
+    shelf.write(wanted.uid, kind.stamped(now, stored), back)
     last = shelf.read(wanted.uid)
     is_still = last is not None and fingerprint(kind.normal(last.document)) == stored.stored
     return "" if is_still else RESTLESS

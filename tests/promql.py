@@ -11,7 +11,7 @@ from burnmeter import catalog
 def filled(query: str, values: Mapping[str, str]) -> str:
     """A query of a panel with its variables in place, the longest names first."""
     for name in sorted(values, key=len, reverse=True):
-        query = query.replace(f"${name}", values[name])
+        query = query.replace(f"${{{name}:raw}}", values[name]).replace(f"${name}", values[name])
     return query
 
 

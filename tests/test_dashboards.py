@@ -15,7 +15,7 @@ from tests.parts import ROOT
 FOLDER = ROOT / "dashboards"
 WRITTEN = dashboard_set.files(rule_files.objectives())
 FILLED = {
-    **dict.fromkeys(("cluster", "namespace", "model", "slo", "engine", "instance"), ".*"),
+    **dict.fromkeys(("cluster", "model", "slo", "engine", "instance"), ".*"),
     **dict.fromkeys(("baseline", "candidate"), 'target=~".+"'),
     "__rate_interval": "5m",
 }
@@ -141,7 +141,7 @@ def test_thresholds_are_those_of_the_objectives() -> None:
     assert steps(ttft) == [{"value": None, "color": "green"}, {"value": 1.0, "color": "red"}]
     assert steps(burn)[1:] == [  # type: ignore[index]
         {"value": 1.0, "color": "orange"},
-        {"value": 10.0, "color": "red"},
+        {"value": 6.0, "color": "red"},
     ]
 
 

@@ -179,7 +179,7 @@ def test_a_pull_keeps_what_a_person_made_as_a_file(
     document = json.loads((tmp_path / f"{FIRST}.json").read_text())
     assert document["title"] == "A person's"
     assert document.keys().isdisjoint({"id", "version"})
-    assert DASHBOARD.mark(document) is None
+    assert DASHBOARD.stamp(document) is None
 
 
 def test_a_pull_names_what_is_not_there(there: grafana_server.Grafana, tmp_path: Path) -> None:

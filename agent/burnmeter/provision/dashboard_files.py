@@ -48,6 +48,8 @@ class Panel:
     thresholds: Thresholds = None
     links: Mapping[str, str] = field(default_factory=dict)
     """Column -> where a click on it leads, with its value as the variable of that name."""
+    sort: str = ""
+    """The column by which a table's rows stand."""
     interval: str = ""
     """The least time between two points."""
 

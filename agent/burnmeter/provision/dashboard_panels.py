@@ -13,7 +13,7 @@ from burnmeter.model import Objective
 from burnmeter.provision.dashboard_files import Panel, Query, Thresholds
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders.common import ReduceDataOptions
+    from grafana_foundation_sdk.builders.common import ReduceDataOptions, VizLegendOptions
     from grafana_foundation_sdk.builders.dashboard import DashboardLink, ThresholdsConfig
     from grafana_foundation_sdk.builders.prometheus import Dataquery
     from grafana_foundation_sdk.models.dashboard import (
@@ -37,6 +37,7 @@ UNITS: Final[Mapping[str, str]] = {
     "requests": "short",
     "requests per second": "reqps",
     "seconds": "s",
+    "moment": "dateTimeFromNow",
     "times": "suffix:×",
     "tokens per second": "suffix: tok/s",
     "watts": "watt",
@@ -99,7 +100,8 @@ def _steps(wanted: Thresholds, objectives: Sequence[Objective]) -> "Iterator[Thr
     elif wanted == "burn":
         yield Threshold(value=None, color=GREEN)
         yield Threshold(value=1.0, color=ORANGE)
-        pages = [tier.factor for one in objectives for tier in slo.tiers(one)[:1]]
+        tiers = [tier for one in objectives for tier in slo.tiers(one)]
+        pages = [tier.factor for tier in tiers if tier.severity == slo.PAGE]
         yield from (Threshold(value=round(least, 6), color=RED) for least in sorted(pages)[:1])
     else:
         yield from _of_objectives(wanted, objectives)
@@ -175,30 +177,30 @@ def _lines(panel: Panel, _: Sequence[Objective]) -> Builder:
     from grafana_foundation_sdk.builders import common, timeseries
     from grafana_foundation_sdk.models.common import (
         GraphThresholdsStyleMode,
-        LegendDisplayMode,
-        LegendPlacement,
         TooltipDisplayMode,
         VisibilityMode,
     )
 
-    legend = (
-        common.VizLegendOptions()
-        .display_mode(LegendDisplayMode.LIST)
-        .placement(LegendPlacement.BOTTOM)
-        .show_legend(True)
-    )
     made = (
         timeseries.Panel()
         .line_width(1)
         .fill_opacity(0)
         .show_points(VisibilityMode.NEVER)
-        .legend(legend)
+        .legend(_legend())
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
     if panel.thresholds:
         style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
         made = made.thresholds_style(style)
     return _over_time(made, panel)
+
+
+def _legend() -> "VizLegendOptions":
+    from grafana_foundation_sdk.builders.common import VizLegendOptions
+    from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
+
+    made = VizLegendOptions().display_mode(LegendDisplayMode.LIST)
+    return made.placement(LegendPlacement.BOTTOM).show_legend(True)
 
 
 def _stack(panel: Panel, objectives: Sequence[Objective]) -> Builder:
@@ -225,6 +227,8 @@ def _heatmap(panel: Panel, _: Sequence[Objective]) -> Builder:
     )
     scale = common.ScaleDistributionConfig().type(ScaleDistribution.LINEAR)
     made = heatmap.Panel().calculate(False).color(colour).scale_distribution(scale)
+    made = made.y_axis(heatmap.YAxisConfig().unit(UNITS[panel.unit]))
+    made = made.cell_values(heatmap.CellValues().unit(UNITS["requests per second"]))
     for number, query in enumerate(panel.queries):
         asked = _query(query, number).range().format(PromQueryFormat.HEATMAP)
         made = made.with_target(asked)
@@ -247,6 +251,7 @@ def _bars(panel: Panel, _: Sequence[Objective]) -> Builder:
 def _table(panel: Panel, objectives: Sequence[Objective]) -> Builder:
     """A row for each set of labels that queries share, a column for each query."""
     from grafana_foundation_sdk.builders import table
+    from grafana_foundation_sdk.builders.common import TableSortByFieldState
     from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -257,6 +262,8 @@ def _table(panel: Panel, objectives: Sequence[Objective]) -> Builder:
     made = made.with_transformation(DataTransformerConfig(id_val="organize", options=tidy))
     for query in panel.queries:
         made = made.override_by_name(query.name, list(_column(query, objectives)))
+    if panel.sort:
+        made = made.sort_by([TableSortByFieldState().display_name(panel.sort).desc(False)])
     for column, path in panel.links.items():
         made = made.override_by_name(column, [_link(column, path)])
     return made
@@ -299,23 +306,31 @@ def _link(column: str, path: str) -> "DynamicConfigValue":
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
     # Grafana writes the value as part of an address: of `org/model` the slash is no path.
-    url = f"{path}?var-{column}=${{__value.raw:percentencode}}&${{__url_time_range}}"
+    kept = "${datasource:queryparam}&${cluster:queryparam}&${__url_time_range}"
+    url = f"{path}?var-{column}=${{__value.raw:percentencode}}&{kept}"
     return DynamicConfigValue(id_val="links", value=[{"title": "Open", "url": url}])
 
 
 def _scatter(panel: Panel, _: Sequence[Objective]) -> Builder:
     """The first query across, the second up; a colour for each model, a point for each time."""
     from grafana_foundation_sdk.builders import xychart
-    from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
+    from grafana_foundation_sdk.models.dashboard import (
+        DataTransformerConfig,
+        DynamicConfigValue,
+    )
     from grafana_foundation_sdk.models.prometheus import PromQueryFormat
     from grafana_foundation_sdk.models.xychart import SeriesMapping, XYShowMode
 
     made = xychart.Panel().mapping(SeriesMapping.AUTO).show(XYShowMode.POINTS)
+    made = made.legend(_legend())
     for number, query in enumerate(panel.queries):
         asked = _query(query, number).range().format(PromQueryFormat.TABLE)
         made = made.with_target(asked)
-    names = {_value_of(n, panel): query.name for n, query in enumerate(panel.queries)}
-    tidy = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": names}
+    # Parted by model, a field is called `Value #A chat`: its axis is named by a pattern.
+    for number, query in enumerate(panel.queries):
+        label = DynamicConfigValue(id_val="custom.axisLabel", value=query.name)
+        made = made.override_by_regexp(f"/^{_value_of(number, panel)}/", [label])
+    tidy = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}
     for kind, options in (
         ("merge", {}),
         ("partitionByValues", {"fields": ["model"], "keepFields": False}),

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from burnmeter.config_slos import DEFAULTS
-from burnmeter.provision import burn_rules, dashboard_set, records, rule_set
+from burnmeter.provision import burn_rules, dashboard_set, grafana_files, records, rule_set
 from burnmeter.provision.dashboard_files import Plan, plans
 from burnmeter.provision.dashboard_panels import UNITS
 from burnmeter.provision.rule_set import Wanted
@@ -13,7 +13,7 @@ from tests import promql, rule_files
 from tests.parts import ROOT
 
 FOLDER = ROOT / "dashboards"
-WRITTEN = dashboard_set.files(rule_files.objectives())
+WRITTEN = grafana_files.board_files(dashboard_set.dashboards(rule_files.objectives()))
 FILLED = {
     **dict.fromkeys(("cluster", "model", "slo", "engine", "instance"), ".*"),
     **dict.fromkeys(("baseline", "candidate"), 'target=~".+"'),

@@ -10,8 +10,9 @@ import yaml
 from burnmeter import histograms
 from burnmeter.model import Histogram
 from burnmeter.provision import records
+from burnmeter.provision.dashboard_files import plans
 from burnmeter.provision.rules import to_yaml
-from tests import rule_files
+from tests import promql, rule_files
 
 BOUNDS = (0.001, 0.025, 0.5, 1.0, 7.5, 80.0)
 MODELS = 60
@@ -33,9 +34,9 @@ def series(name: str, labels: str, per_minute: float) -> dict[str, str]:
     return {"series": f"{name}{{{labels}}}", "values": f"0+{per_minute:g}x{MINUTES}"}
 
 
-def exported(model: str, one: Histogram) -> list[dict[str, str]]:
+def exported(model: str, one: Histogram, engine: str = "vllm") -> list[dict[str, str]]:
     rows = [*zip(one.bounds, one.counts, strict=True), ("+Inf", one.total)]
-    labels = f'model="{model}",engine="vllm",instance="a"'
+    labels = f'model="{model}",engine="{engine}",instance="a"'
     return [series("burnmeter_ttft_seconds_bucket", f'{labels},le="{b}"', n) for b, n in rows]
 
 
@@ -131,3 +132,70 @@ def test_a_mean_is_two_sums() -> None:
 
     assert "model:burnmeter_queue_seconds_sum:rate5m" in found
     assert "model:burnmeter_queue_seconds_count:rate5m" in found
+
+
+def of_target(name: str, labels: str, values: str) -> dict[str, str]:
+    where = f'instance="a",target="gate"{labels}'
+    return {"series": f"burnmeter_target_{name}{{{where}}}", "values": values}
+
+
+def test_a_target_of_two_models_is_counted_for_both_and_its_restarts_while_it_is_down(
+    tmp_path: Path,
+) -> None:
+    """Beside `up` it names none of several models, and a restart is told when it is down again."""
+    rows = [
+        *(of_target("info", f',model="{m}",engine="vllm",version="1"', "1x20") for m in "mn"),
+        of_target("up", ',model=""', "1x8 0x12"),
+        of_target("restarts_total", "", "0x7 1x12"),
+    ]
+    both = {"m": 1.0, "n": 1.0}
+    down = {"m": 0.0, "n": 0.0}
+    checks = [
+        expected("max by (model) (model:burnmeter_targets:count)", both),
+        expected("max by (model) (model:burnmeter_targets_up:count)", down),
+        expected("max by (model) (model:burnmeter_target_restarts:increase5m) > bool 0", both),
+        {
+            "expr": "cluster:burnmeter_targets_down:count",
+            "eval_time": f"{MINUTES}m",
+            "exp_samples": [{"labels": "cluster:burnmeter_targets_down:count", "value": 1}],
+        },
+    ]
+
+    found = failures(
+        tmp_path, [{"interval": "1m", "input_series": rows, "promql_expr_test": checks}]
+    )
+    assert found == ""
+
+
+def test_where_nothing_succeeds_there_is_an_answered_rate_and_it_is_zero(tmp_path: Path) -> None:
+    where = 'model="m",target="one",instance="a",outcome="error",counted_by="http"'
+    rows = [series("burnmeter_requests_total", where, 60)]
+    checks = [expected("max by (model) (model:burnmeter_answered_requests:rate5m)", {"m": 0.0})]
+
+    found = failures(
+        tmp_path, [{"interval": "1m", "input_series": rows, "promql_expr_test": checks}]
+    )
+    assert found == ""
+
+
+def test_an_upper_bound_in_the_fleet_s_table_is_not_another_engine_s(tmp_path: Path) -> None:
+    """Above the last bucket of one engine there is none, whatever the other's is."""
+    tail, quick = of([*[0] * len(BOUNDS), 5]), of([0, 5, *[0] * (len(BOUNDS) - 1)])
+    rows = [
+        row
+        for model, engine, one in (("m", "vllm", tail), ("m", "sglang", quick), ("n", "x", quick))
+        for row in exported(model, one, engine)
+    ]
+    (query,) = (
+        query.expr
+        for panel in plans()[0].panels
+        for query in panel.queries
+        if query.name == "p95 to"
+    )
+    asked = promql.filled(query, {"cluster": ".*", "model": ".*"})
+    checks = [expected(f"round({asked}, 1e-6)", {"n": 0.025})]
+
+    found = failures(
+        tmp_path, [{"interval": "1m", "input_series": rows, "promql_expr_test": checks}]
+    )
+    assert found == ""

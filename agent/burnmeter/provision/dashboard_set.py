@@ -52,14 +52,6 @@ def dashboards(objectives: Sequence[Objective]) -> tuple[Dashboard, ...]:
     return tuple(found)
 
 
-def files(objectives: Sequence[Objective]) -> dict[str, str]:
-    """Name of each file -> its text, the same for the same objectives, byte for byte."""
-    return {
-        f"{one.uid}.json": json.dumps(one.document, indent=2, ensure_ascii=False) + "\n"
-        for one in dashboards(objectives)
-    }
-
-
 def _built(plan: Plan, objectives: Sequence[Objective]) -> Any:
     from grafana_foundation_sdk.builders.dashboard import Dashboard as Builder
     from grafana_foundation_sdk.builders.dashboard import DatasourceVariable, Row
